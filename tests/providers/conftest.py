@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away git's identity, its system-wide settings and the user's home."""
+    """Set an empty home directory, and remove the identity and system settings of git."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")

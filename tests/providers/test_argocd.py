@@ -1,4 +1,4 @@
-"""argocdapp: one manifest in a repository, every part of it compared."""
+"""`argocdapp`: a manifest in a repository, every part of which is compared."""
 
 from __future__ import annotations
 
@@ -16,32 +16,41 @@ from engine.loading.loader import ConfigSource, load
 from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError
 from providers.argocd import ArgoCDApp, render_manifest
-from tests.providers._git.repos import call, faults, listed, log, make, options, push, show
+from tests.providers._git.repos import (
+    call,
+    faults,
+    list_files,
+    list_messages,
+    make,
+    options,
+    push,
+    show,
+)
 
 PATH = "argocd/app.yaml"
 SOURCE = {"repoURL": "./repos/me/app.git"}
 
 
-def given(**changed: Any) -> dict[str, Any]:
+def raw_options(**changed: Any) -> dict[str, Any]:
     return {"app": {"name": "app"}, "source": SOURCE, **changed}
 
 
-def chosen(**changed: Any) -> Any:
-    return options(ArgoCDApp(), **given(**changed))
+def decode_options(**changed: Any) -> Any:
+    return options(ArgoCDApp(), **raw_options(**changed))
 
 
-def manifest(directory: Path, **changed: Any) -> Any:
-    """Read the manifest that is written for these options."""
-    wanted = chosen(**changed)
+def create_manifest(directory: Path, **changed: Any) -> Any:
+    """Return the manifest that is written for these options."""
+    wanted = decode_options(**changed)
     made = ArgoCDApp().create(wanted, call(directory, "argocdapp"))
     return yaml.safe_load(
         show(directory / "repos/me/app.git", str(made.outputs["path"]), str(made.outputs["branch"]))
     )
 
 
-def test_the_defaults_are_devstream_s(tmp_path: Path) -> None:
+def test_default_manifest_is_that_of_devstream(tmp_path: Path) -> None:
     make(tmp_path)
-    assert manifest(tmp_path) == {
+    assert create_manifest(tmp_path) == {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
         "metadata": {
@@ -63,7 +72,7 @@ def test_the_defaults_are_devstream_s(tmp_path: Path) -> None:
     }
 
 
-SHOWN: dict[str, tuple[dict[str, Any], tuple[str | int, ...], Any]] = {
+OPTIONS: dict[str, tuple[dict[str, Any], tuple[str | int, ...], Any]] = {
     "app.name": ({"app": {"name": "web"}}, ("metadata", "name"), "web"),
     "app.namespace": ({"app": {"name": "app", "namespace": "cd"}}, ("metadata", "namespace"), "cd"),
     "destination.server": (
@@ -119,26 +128,26 @@ SHOWN: dict[str, tuple[dict[str, Any], tuple[str | int, ...], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("changed", "at", "value"), SHOWN.values(), ids=SHOWN)
-def test_an_option_shows_in_the_manifest(
+@pytest.mark.parametrize(("changed", "at", "value"), OPTIONS.values(), ids=OPTIONS)
+def test_every_option_changes_the_manifest(
     changed: dict[str, Any], at: tuple[str | int, ...], value: Any, tmp_path: Path
 ) -> None:
     make(tmp_path)
-    found = manifest(tmp_path, **changed)
+    found = create_manifest(tmp_path, **changed)
     for step in at:
         found = found[step]
     assert found == value
 
 
 @pytest.mark.parametrize(("place", "drift"), MANIFEST_DRIFTS.items(), ids=MANIFEST_DRIFTS)
-def test_a_drift_shows_in_its_attribute_alone(
+def test_drift_changes_only_its_attribute(
     place: str, drift: tuple[str, Any], tmp_path: Path
 ) -> None:
     attribute, value = drift
     bare, provider = make(tmp_path), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path))
+    made = provider.create(decode_options(), call(tmp_path))
     edit_manifest(bare, place, value)
-    live = provider.read(chosen(), made, call(tmp_path))
+    live = provider.read(decode_options(), made, call(tmp_path))
     assert live is not None
     assert [
         key
@@ -147,72 +156,72 @@ def test_a_drift_shows_in_its_attribute_alone(
     ] == [attribute]
 
 
-def test_a_comment_is_no_drift(tmp_path: Path) -> None:
+def test_added_comment_is_not_drift(tmp_path: Path) -> None:
     bare, provider = make(tmp_path), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path))
+    made = provider.create(decode_options(), call(tmp_path))
     push(bare, {PATH: "# mine\n" + show(bare, PATH)})
-    assert provider.read(chosen(), made, call(tmp_path)) == made
+    assert provider.read(decode_options(), made, call(tmp_path)) == made
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a\n", "", "just text\n"])
-def test_what_is_no_manifest_any_more_is_drift_not_an_error(text: str, tmp_path: Path) -> None:
+def test_invalid_manifest_is_drift(text: str, tmp_path: Path) -> None:
     bare, provider = make(tmp_path), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path))
+    made = provider.create(decode_options(), call(tmp_path))
     push(bare, {PATH: text})
-    live = provider.read(chosen(), made, call(tmp_path))
+    live = provider.read(decode_options(), made, call(tmp_path))
     assert live is not None and live.attributes != made.attributes
-    assert provider.update(chosen(), live, call(tmp_path)) == made
+    assert provider.update(decode_options(), live, call(tmp_path)) == made
 
 
-def test_the_manifest_goes_where_path_says_and_moves_with_it(tmp_path: Path) -> None:
+def test_manifest_moves_when_path_changes(tmp_path: Path) -> None:
     bare, provider = make(tmp_path), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path))
-    moved = provider.update(chosen(path="deploy/cd.yaml"), made, call(tmp_path))
-    assert listed(bare) == {"README.md", "deploy/cd.yaml"}
-    assert provider.read(chosen(path="deploy/cd.yaml"), moved, call(tmp_path)) == moved
+    made = provider.create(decode_options(), call(tmp_path))
+    moved = provider.update(decode_options(path="deploy/cd.yaml"), made, call(tmp_path))
+    assert list_files(bare) == {"README.md", "deploy/cd.yaml"}
+    assert provider.read(decode_options(path="deploy/cd.yaml"), moved, call(tmp_path)) == moved
 
 
-def test_it_moves_to_another_repository(tmp_path: Path) -> None:
+def test_manifest_moves_to_another_repository(tmp_path: Path) -> None:
     old, new, provider = make(tmp_path), make(tmp_path, "repos/me/ops.git"), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path))
-    elsewhere = chosen(source={"repoURL": "./repos/me/ops.git"})
+    made = provider.create(decode_options(), call(tmp_path))
+    elsewhere = decode_options(source={"repoURL": "./repos/me/ops.git"})
     live = provider.read(elsewhere, made, call(tmp_path))
     assert live is not None
     provider.update(elsewhere, live, call(tmp_path))
-    assert (listed(old), listed(new)) == ({"README.md"}, {"README.md", PATH})
+    assert (list_files(old), list_files(new)) == ({"README.md"}, {"README.md", PATH})
 
 
-def test_commits_carry_the_marks_of_the_operation(tmp_path: Path) -> None:
+def test_commits_have_the_marks_of_the_operation(tmp_path: Path) -> None:
     bare, provider = make(tmp_path), ArgoCDApp()
-    made = provider.create(chosen(), call(tmp_path, "argocdapp"))
-    provider.delete(chosen(), made, call(tmp_path, "argocdapp"))
-    subjects = [message.splitlines()[0] for message in log(bare)]
+    made = provider.create(decode_options(), call(tmp_path, "argocdapp"))
+    provider.delete(decode_options(), made, call(tmp_path, "argocdapp"))
+    subjects = [message.splitlines()[0] for message in list_messages(bare)]
     assert subjects == ["argocd: remove app", "argocd: write app", "by hand"]
-    assert "Dtm-Address: argocdapp/a" in log(bare)[0]
-    assert listed(bare) == {"README.md"}
+    assert "Dtm-Address: argocdapp/a" in list_messages(bare)[0]
+    assert list_files(bare) == {"README.md"}
 
 
-def test_a_chart_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
-    bare, told = make(tmp_path), list[str]()
-    calling = replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
-    made = ArgoCDApp().create(chosen(), calling)
-    assert len(told) == 1 and "no helm/app/Chart.yaml yet" in told[0]
+def test_missing_chart_is_reported(tmp_path: Path) -> None:
+    bare, reported = make(tmp_path), list[str]()
+    calling = replace(call(tmp_path), report=lambda text, _fraction=None: reported.append(text))
+    made = ArgoCDApp().create(decode_options(), calling)
+    assert len(reported) == 1 and "no helm/app/Chart.yaml yet" in reported[0]
     push(bare, {"helm/app/Chart.yaml": "name: app\n"})
-    ArgoCDApp().update(chosen(), made, calling)
-    assert len(told) == 1
+    ArgoCDApp().update(decode_options(), made, calling)
+    assert len(reported) == 1
 
 
-def test_credentials_reach_neither_manifest_nor_record() -> None:
-    wanted = chosen(
+def test_credentials_are_not_in_manifest_or_record() -> None:
+    wanted = decode_options(
         source={"repoURL": "https://ann:hush@git.example.com/me/app.git", "token": "hush-too"}
     )
     assert b"hush" not in render_manifest(wanted)
     assert "hush" not in repr(ArgoCDApp().predict(wanted, None))
 
 
-def test_identity_is_repository_branch_and_file() -> None:
+def test_identity_is_repository_branch_and_path() -> None:
     spelled = [
-        chosen(source={"repoURL": url, "repoBranch": "main"})
+        decode_options(source={"repoURL": url, "repoBranch": "main"})
         for url in ("git@github.com:Me/App.git", "https://github.com/me/app", "github.com/me/app")
     ]
     assert {ArgoCDApp().identity(wanted) for wanted in spelled} == {
@@ -220,11 +229,11 @@ def test_identity_is_repository_branch_and_file() -> None:
     }
 
 
-def test_what_hangs_on_an_unknown_repository_is_unknown() -> None:
+def test_identity_is_unknown_for_an_unknown_repository() -> None:
     with pytest.raises(UnknownValueError):
-        ArgoCDApp().identity(chosen(source={"repoURL": UNKNOWN}))
+        ArgoCDApp().identity(decode_options(source={"repoURL": UNKNOWN}))
     with pytest.raises(UnknownValueError):
-        ArgoCDApp().identity(chosen(app={"name": UNKNOWN}))
+        ArgoCDApp().identity(decode_options(app={"name": UNKNOWN}))
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -236,26 +245,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("changed", "said"), REFUSED.values(), ids=REFUSED)
-def test_nonsense_is_refused_before_anything_runs(changed: dict[str, Any], said: str) -> None:
-    assert said in faults(ArgoCDApp(), **given(**changed))
+@pytest.mark.parametrize(("changed", "expected"), REFUSED.values(), ids=REFUSED)
+def test_invalid_options_are_refused(changed: dict[str, Any], expected: str) -> None:
+    assert expected in faults(ArgoCDApp(), **raw_options(**changed))
 
 
-def test_a_record_by_devstream_is_compared_where_the_options_say(tmp_path: Path) -> None:
+def test_devstream_record_is_read_at_the_path_of_the_options(tmp_path: Path) -> None:
     make(tmp_path)
-    made = ArgoCDApp().create(chosen(), call(tmp_path))
+    made = ArgoCDApp().create(decode_options(), call(tmp_path))
     record = Resource("app", {"app": {"name": "app", "namespace": "argocd"}})
-    assert ArgoCDApp().read(chosen(), record, call(tmp_path)) == made
+    assert ArgoCDApp().read(decode_options(), record, call(tmp_path)) == made
 
 
-def test_somebody_else_s_manifest_is_refused(tmp_path: Path) -> None:
+def test_existing_manifest_of_another_author_is_refused(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {PATH: "kind: Application\n"})
     with pytest.raises(ProviderError, match="not created by dtm"):
-        ArgoCDApp().create(chosen(), call(tmp_path))
+        ArgoCDApp().create(decode_options(), call(tmp_path))
 
 
-def test_an_app_deploys_the_image_that_its_pipeline_pushes_without_knowing_the_password(
+def test_app_passes_image_but_no_password_to_argocd(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "config.yaml").write_text(

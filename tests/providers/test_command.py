@@ -22,7 +22,7 @@ ADDRESS = Address("command", "a")
 RECORDED = Resource("command.a", {"size": 1}, {"size": 1})
 
 
-def test_each_program_is_told_address_token_environment_and_record(tmp_path: Path) -> None:
+def test_programs_get_address_token_environment_and_record(tmp_path: Path) -> None:
     tell = 'echo "$0: $DTM_ADDRESS $DTM_TOKEN $MINE $(cat)" >> told'
     tools = CommandOptions(
         create=["sh", "-c", tell, "create"],
@@ -42,7 +42,7 @@ def test_each_program_is_told_address_token_environment_and_record(tmp_path: Pat
     ]
 
 
-def test_what_read_prints_is_the_resource(tmp_path: Path) -> None:
+def test_output_of_read_is_the_resource(tmp_path: Path) -> None:
     tools = CommandOptions(
         create="true", read="""echo '{"id": 7, "outputs": 1, "size": [1, {"a": null}]}'"""
     )
@@ -62,16 +62,14 @@ def test_what_read_prints_is_the_resource(tmp_path: Path) -> None:
         (["no-such-program"], "cannot run read: no-such-program: No such file or directory"),
     ],
 )
-def test_a_read_that_cannot_tell_is_an_error(
-    read: str | list[str], message: str, tmp_path: Path
-) -> None:
+def test_failed_or_invalid_read_raises(read: str | list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ProviderError) as error:
         PROVIDER.read(CommandOptions(create="true", read=read), RECORDED, Call(ADDRESS, tmp_path))
     assert error.value.message.startswith(message)
 
 
 @pytest.mark.parametrize("printed", ["true", "echo", "printf ' \\n'"])
-def test_a_read_that_prints_nothing_says_gone(printed: str, tmp_path: Path) -> None:
+def test_read_without_output_means_gone(printed: str, tmp_path: Path) -> None:
     assert (
         PROVIDER.read(
             CommandOptions(create="true", read=printed), RECORDED, Call(ADDRESS, tmp_path)
@@ -80,7 +78,7 @@ def test_a_read_that_prints_nothing_says_gone(printed: str, tmp_path: Path) -> N
     )
 
 
-def test_without_read_the_record_is_believed_and_there_is_no_identity(tmp_path: Path) -> None:
+def test_without_read_the_record_is_returned(tmp_path: Path) -> None:
     blind = CommandOptions(create="true")
     assert PROVIDER.read(blind, RECORDED, Call(ADDRESS, tmp_path)) is RECORDED
     assert PROVIDER.read(blind, None, Call(ADDRESS, tmp_path)) is None
@@ -88,17 +86,17 @@ def test_without_read_the_record_is_believed_and_there_is_no_identity(tmp_path: 
     assert PROVIDER.identity(CommandOptions(create="true", read="true")) == BY_ADDRESS
 
 
-def test_a_create_that_read_does_not_see_failed(tmp_path: Path) -> None:
+def test_create_fails_if_read_prints_nothing(tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match="create succeeded, but read printed nothing"):
         PROVIDER.create(CommandOptions(create="true", read="true"), Call(ADDRESS, tmp_path))
 
 
-def test_without_update_create_is_run_again(tmp_path: Path) -> None:
+def test_create_is_run_again_without_update(tmp_path: Path) -> None:
     PROVIDER.update(CommandOptions(create="echo again > log"), RECORDED, Call(ADDRESS, tmp_path))
     assert (tmp_path / "log").read_text("utf-8") == "again\n"
 
 
-def test_a_failing_delete_is_forgiven_only_if_the_thing_is_gone(tmp_path: Path) -> None:
+def test_failed_delete_is_ignored_only_if_resource_is_gone(tmp_path: Path) -> None:
     failing, call = "echo locked >&2; exit 1", Call(ADDRESS, tmp_path)
     PROVIDER.delete(CommandOptions(create="true", delete=failing, read="true"), RECORDED, call)
     for read in ("echo '{}'", None):
@@ -120,17 +118,17 @@ def test_programs_run_in_cwd_which_must_exist(tmp_path: Path) -> None:
         PROVIDER.create(CommandOptions(create="true", cwd="absent"), Call(ADDRESS, tmp_path))
 
 
-def test_lines_are_reported_as_they_come_and_an_error_quotes_the_last_twenty(
+def test_lines_are_reported_and_an_error_quotes_the_last_twenty(
     tmp_path: Path,
 ) -> None:
-    said: list[str] = []
-    call = Call(ADDRESS, tmp_path, report=lambda text, _fraction=None: said.append(text))
+    lines: list[str] = []
+    call = Call(ADDRESS, tmp_path, report=lambda text, _fraction=None: lines.append(text))
     with pytest.raises(ProviderError) as error:
         PROVIDER.create(
             CommandOptions(create="for i in $(seq 30); do echo $i; done; printf end >&2; exit 1"),
             call,
         )
-    assert said == [*map(str, range(1, 31)), "end"]
+    assert lines == [*map(str, range(1, 31)), "end"]
     assert error.value.message.splitlines() == [
         "create ended with exit code 1:",
         *map(str, range(12, 31)),
@@ -138,13 +136,13 @@ def test_lines_are_reported_as_they_come_and_an_error_quotes_the_last_twenty(
     ]
 
 
-def test_outputs_are_unknown_before_an_update_and_unsaid_before_a_create() -> None:
+def test_recorded_outputs_are_predicted_as_unknown() -> None:
     tools = CommandOptions(create="true", read="true")
     assert PROVIDER.predict(tools, None) == {}
     assert PROVIDER.predict(tools, RECORDED) == {"size": UNKNOWN}
 
 
-def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> None:
+def test_missing_programs_are_missing_requirements(tmp_path: Path) -> None:
     (tmp_path / "mine").touch(0o755)
     tools = CommandOptions(
         create=["mine"], read=["no-such"], update=["no-such", "x"], delete=["./made-later"]
@@ -160,7 +158,7 @@ def test_programs_that_are_not_installed_are_told_beforehand(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("unknown", ["env", "PATH", "create"])
-def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
+def test_unknown_options_are_not_missing_requirements(unknown: str) -> None:
     later: Any = UNKNOWN
     tools = CommandOptions(create=["no-such"], env={"PATH": "/bin"})
     changed = (
@@ -177,24 +175,24 @@ def test_what_waits_for_another_tool_is_not_missing(unknown: str) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"create": []}, {"create": ""}, {"create": "a", "cwd": ""}]
 )
-def test_wrong_options_are_faults(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any]) -> None:
     assert decode(options, CommandOptions, env={})[1] != []
 
 
-def test_a_large_record_does_not_block_a_program_that_never_reads_it(tmp_path: Path) -> None:
+def test_large_record_does_not_block_a_program(tmp_path: Path) -> None:
     large = Resource("command.a", {"text": "x" * 1_000_000})
     PROVIDER.update(CommandOptions(create="true"), large, Call(ADDRESS, tmp_path))
 
 
-def test_a_daemon_that_keeps_the_output_open_does_not_hold_us_up(tmp_path: Path) -> None:
+def test_daemon_that_keeps_output_open_does_not_block(tmp_path: Path) -> None:
     begin = time.monotonic()
     PROVIDER.create(CommandOptions(create="sleep 30 & echo $! > pid"), Call(ADDRESS, tmp_path))
     os.kill(int((tmp_path / "pid").read_text("utf-8")), signal.SIGKILL)
     assert time.monotonic() - begin < 10
 
 
-def gone(pid: int) -> bool:
-    """Dead, or a zombie that nobody waits for in this container."""
+def has_ended(pid: int) -> bool:
+    """Return whether the process has ended. In a container it may remain as a zombie."""
     with suppress(ProcessLookupError, FileNotFoundError):
         os.kill(pid, 0)
         return (
@@ -206,7 +204,7 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.parametrize("stubborn", ["", "trap '' TERM; "])
 @pytest.mark.parametrize("why", ["its timeout expired", "the run was interrupted"])
-def test_a_program_is_stopped_with_all_that_it_started(
+def test_program_is_stopped_with_its_children(
     why: str, stubborn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("providers._process.guard.TERMINATE_GRACE", 0.2)
@@ -224,12 +222,12 @@ def test_a_program_is_stopped_with_all_that_it_started(
     assert time.monotonic() - begin < 10
     pids = [int(pid) for pid in ready.read_text("utf-8").split()]
     until = time.monotonic() + 5
-    while not all(map(gone, pids)) and time.monotonic() < until:
+    while not all(map(has_ended, pids)) and time.monotonic() < until:
         time.sleep(0.02)
-    assert [pid for pid in pids if not gone(pid)] == []
+    assert [pid for pid in pids if not has_ended(pid)] == []
 
 
-def test_a_read_that_is_stopped_changed_nothing(tmp_path: Path) -> None:
+def test_stopped_read_has_a_known_outcome(tmp_path: Path) -> None:
     call = Call(ADDRESS, tmp_path, deadline=time.monotonic() + 0.1)
     with pytest.raises(ProviderError, match="read was stopped because its timeout expired"):
         PROVIDER.read(CommandOptions(create="true", read="sleep 60"), RECORDED, call)

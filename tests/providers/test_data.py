@@ -12,12 +12,12 @@ PROVIDER = DataProvider()
 CALL = Call(Address("data", "a"), Path("/nowhere"))
 
 
-def test_input_comes_out_again_under_the_address() -> None:
+def test_input_is_the_output() -> None:
     made = PROVIDER.create(DataOptions(input={"a": [1, None]}), CALL)
     assert made == Resource("data.a", {}, {"id": "data.a", "output": {"a": [1, None]}})
 
 
-def test_everything_but_the_first_id_is_predicted_even_what_is_unknown() -> None:
+def test_outputs_are_predicted_except_the_first_id() -> None:
     options = DataOptions(input=UNKNOWN)
     assert PROVIDER.identity(options) == BY_ADDRESS
     assert PROVIDER.predict(options, None) == {"id": UNKNOWN, "output": UNKNOWN}
@@ -27,11 +27,11 @@ def test_everything_but_the_first_id_is_predicted_even_what_is_unknown() -> None
     }
 
 
-def test_triggers_replace_it_and_input_does_not() -> None:
+def test_only_triggers_replace_forces_replacement() -> None:
     assert replace_paths(DataOptions) == {("triggersReplace",)}
 
 
-def test_ten_thousand_reads_cost_next_to_nothing() -> None:
+def test_ten_thousand_reads_take_little_time() -> None:
     options, resource = DataOptions(input=1), Resource("data.a")
     begin = time.process_time()
     for _ in range(10_000):

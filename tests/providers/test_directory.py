@@ -15,13 +15,13 @@ def call(base: Path) -> Call:
     return Call(Address("directory", "a"), base)
 
 
-def test_the_resource_holds_the_mode(tmp_path: Path) -> None:
+def test_resource_records_the_mode(tmp_path: Path) -> None:
     made = PROVIDER.create(DirectoryOptions(path="a/./b", mode="0700"), call(tmp_path))
     assert made == Resource("a/b", {"mode": "0700"}, {"path": "a/b"})
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_an_empty_one_is_completed(tmp_path: Path) -> None:
+def test_empty_directory_is_adopted(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(0o700)
     assert PROVIDER.create(DirectoryOptions(path="out"), call(tmp_path)).attributes == {
         "mode": "0755"
@@ -32,7 +32,7 @@ def test_an_empty_one_is_completed(tmp_path: Path) -> None:
     ("names", "listed"),
     [(["a"], "a"), (["c", "a", "b"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
 )
-def test_one_that_holds_something_is_not_removed(
+def test_directory_with_content_is_not_deleted(
     names: list[str], listed: str, tmp_path: Path
 ) -> None:
     options = DirectoryOptions(path="out")
@@ -45,7 +45,7 @@ def test_one_that_holds_something_is_not_removed(
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink"])
-def test_what_is_no_directory_is_refused(kind: str, tmp_path: Path) -> None:
+def test_path_that_is_not_a_directory_is_refused(kind: str, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     path = tmp_path / "out"
     if kind == "file":
@@ -59,7 +59,7 @@ def test_what_is_no_directory_is_refused(kind: str, tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_one_that_cannot_be_made_names_the_path(tmp_path: Path) -> None:
+def test_failed_create_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(ProviderError, match=r"cannot create .*a/b: "):
         PROVIDER.create(DirectoryOptions(path="a/b"), call(tmp_path))

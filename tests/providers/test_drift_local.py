@@ -1,4 +1,4 @@
-"""Drift on this machine shows up in a plan, by the attribute's name."""
+"""A plan names every attribute that has drifted on this machine."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ DRIFTS = [
     ("file", "source"),
 ]
 INPUTS = {("file", "source")}
-"""What a person changed beside the configuration: named, but no drift."""
+"""Changed input files. The plan names them, but not as drift."""
 
 
 def planned(plugin: str, world: Path, drift: str) -> Change:
-    """Plan the change of a tool that was made, then drifted."""
+    """Return the planned change of a tool that was created and then drifted."""
     provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](world)
     address, options = trial.call.address, msgspec.to_builtins(trial.options)
     made = provider.create(trial.options, trial.call)
@@ -41,7 +41,7 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
     return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]
 
 
-def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
+def test_table_lists_every_local_drift(tmp_path: Path) -> None:
     found = []
     for plugin, make_trial in LOCAL_TRIALS.items():
         world = tmp_path / plugin
@@ -51,7 +51,7 @@ def test_the_table_of_drifts_is_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("plugin", "attribute"), DRIFTS)
-def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) -> None:
+def test_plan_names_the_drifted_attribute(plugin: str, attribute: str, tmp_path: Path) -> None:
     change = planned(plugin, tmp_path, attribute)
     by, reason = (
         (ChangeSource.INPUT, Reason.INPUT)
@@ -63,5 +63,5 @@ def test_a_plan_names_what_drifted(plugin: str, attribute: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("plugin", sorted(LOCAL_TRIALS))
-def test_a_plan_right_after_is_empty(plugin: str, tmp_path: Path) -> None:
+def test_plan_after_create_keeps_the_tool(plugin: str, tmp_path: Path) -> None:
     assert planned(plugin, tmp_path, "").action is Action.KEEP

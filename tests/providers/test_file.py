@@ -24,7 +24,7 @@ def make(base: Path, **options: str) -> Resource:
     return PROVIDER.create(FileOptions(**options), call(base))
 
 
-def test_the_resource_holds_mode_digest_and_size_but_not_the_content(tmp_path: Path) -> None:
+def test_resource_records_mode_digest_and_size(tmp_path: Path) -> None:
     assert make(tmp_path, path="out.txt", content="hello, world") == Resource(
         "out.txt",
         {
@@ -42,13 +42,13 @@ def test_the_resource_holds_mode_digest_and_size_but_not_the_content(tmp_path: P
 @pytest.mark.parametrize(
     "content", ["", "ä✓\n", "a\r\nb", "x" * 3_000_000], ids=["empty", "unicode", "crlf", "long"]
 )
-def test_content_is_written_as_it_is(content: str, tmp_path: Path) -> None:
+def test_content_is_written_unchanged(content: str, tmp_path: Path) -> None:
     make(tmp_path, path="out.txt", content=content)
     assert (tmp_path / "out.txt").read_bytes() == content.encode()
 
 
 @pytest.mark.parametrize("mode", ["0600", "600", "0755", "0000", "4755"])
-def test_the_mode_is_set_whatever_the_umask(mode: str, tmp_path: Path) -> None:
+def test_mode_is_independent_of_the_umask(mode: str, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         made = make(tmp_path, path="out.txt", content="x", mode=mode)
@@ -68,13 +68,11 @@ def test_the_mode_is_set_whatever_the_umask(mode: str, tmp_path: Path) -> None:
         ("../up", "file:../up"),
     ],
 )
-def test_identity_is_the_path_in_one_spelling(path: str, identity: str) -> None:
+def test_identity_is_the_normalized_path(path: str, identity: str) -> None:
     assert PROVIDER.identity(FileOptions(path=path, content="")) == identity
 
 
-def test_home_is_expanded_when_the_file_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_is_expanded_on_create(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert make(tmp_path / "elsewhere", path="~/a.txt", content="x").id == "~/a.txt"
     assert (tmp_path / "a.txt").read_text("utf-8") == "x"
@@ -93,18 +91,18 @@ def test_home_is_expanded_when_the_file_is_made(
         ({"path": "a", "content": "x", "mode": "rw"}, 'option "mode" must match ^[0-7]{3,4}$'),
     ],
 )
-def test_wrong_options_are_named(options: dict[str, Value], message: str) -> None:
+def test_invalid_options_are_named(options: dict[str, Value], message: str) -> None:
     assert [fault.message for fault in decode(options, FileOptions, env={})[1]] == [message]
 
 
-def test_what_a_source_holds_is_predicted_only_by_the_apply() -> None:
+def test_digest_of_a_source_is_unknown_before_apply() -> None:
     assert PROVIDER.predict(FileOptions(path="a", source="b"), None) == {
         "path": "a",
         "sha256": UNKNOWN,
     }
 
 
-def test_a_source_that_is_gone_is_drift_but_does_not_stop_a_deletion(tmp_path: Path) -> None:
+def test_missing_source_fails_update_but_not_delete(tmp_path: Path) -> None:
     (tmp_path / "source").write_text("x", "utf-8")
     options = FileOptions(path="out", source="source")
     made = PROVIDER.create(options, call(tmp_path))
@@ -119,13 +117,13 @@ def test_a_source_that_is_gone_is_drift_but_does_not_stop_a_deletion(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_with_the_wanted_content_is_taken_over_with_its_mode(tmp_path: Path) -> None:
+def test_existing_file_with_wanted_content_gets_the_mode(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("same", "utf-8")
     (tmp_path / "out").chmod(0o600)
     assert make(tmp_path, path="out", content="same").attributes["mode"] == "0644"
 
 
-def test_a_foreign_file_survives_a_create(tmp_path: Path) -> None:
+def test_create_does_not_overwrite_an_existing_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("theirs", "utf-8")
     with pytest.raises(ProviderError, match="exists and was not created by dtm") as refusal:
         make(tmp_path, path="out", content="ours")
@@ -134,7 +132,7 @@ def test_a_foreign_file_survives_a_create(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "symlink", "fifo"])
-def test_what_is_no_regular_file_is_neither_read_nor_replaced(kind: str, tmp_path: Path) -> None:
+def test_irregular_file_is_neither_read_nor_replaced(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "out"
     (tmp_path / "target").write_text("theirs", "utf-8")
     if kind == "directory":
@@ -150,14 +148,14 @@ def test_what_is_no_regular_file_is_neither_read_nor_replaced(kind: str, tmp_pat
     assert (tmp_path / "target").read_text("utf-8") == "theirs"
 
 
-def test_a_path_below_a_file_is_absent_and_cannot_be_made(tmp_path: Path) -> None:
+def test_path_below_a_file_is_absent_and_create_fails(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x", "utf-8")
     assert PROVIDER.read(FileOptions(path="a/b", content="x"), None, call(tmp_path)) is None
     with pytest.raises(ProviderError, match=r"cannot write .*a/b"):
         make(tmp_path, path="a/b", content="x")
 
 
-def test_leftovers_of_a_killed_write_are_cleared_and_never_written_through(tmp_path: Path) -> None:
+def test_leftover_staging_file_is_removed_not_overwritten(tmp_path: Path) -> None:
     made = make(tmp_path, path="out", content="one")
     os.link(tmp_path / "out", tmp_path / ".out.dtm")
     reader = (tmp_path / "out").open("rb")
@@ -167,21 +165,21 @@ def test_leftovers_of_a_killed_write_are_cleared_and_never_written_through(tmp_p
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"out": "two"}
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_update_keeps_the_old_file(tmp_path: Path) -> None:
     made = make(tmp_path, path="out", content="one")
     with pytest.raises(ProviderError, match="cannot read the source"):
         PROVIDER.update(FileOptions(path="out", source="absent"), made, call(tmp_path))
     assert {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()} == {"out": "one"}
 
 
-def test_deleting_leaves_the_directory(tmp_path: Path) -> None:
+def test_delete_keeps_the_directory(tmp_path: Path) -> None:
     made = make(tmp_path, path="deep/er/out", content="x")
     PROVIDER.delete(FileOptions(path="deep/er/out", content="x"), made, call(tmp_path))
     assert (tmp_path / "deep" / "er").is_dir()
 
 
 @pytest.mark.parametrize("system_call", [True, False])
-def test_a_new_file_is_named_in_one_step_and_never_over_another(
+def test_rename_never_replaces_an_existing_file(
     system_call: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not system_call:

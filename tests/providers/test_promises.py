@@ -1,4 +1,4 @@
-"""Each plugin that ships keeps every promise that can be made of it."""
+"""Every shipped plugin passes the provider contract."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from dtm.testing.provider import provider_contract
 from dtm.trials.validation import TRIALS
 
 UNTRIED = {
-    # What create does with it is the user's program's affair.
+    # The program of the user decides what happens to an existing resource.
     "command": {"what others made is refused"},
-    # Nobody else can reach it.
+    # No other program can change a value that exists only in the state.
     "data": {
         "nothing is found before it is made",
         "drift of each attribute is found and repaired",
@@ -23,7 +23,7 @@ UNTRIED = {
 
 
 LONG = {"argocdapp", "ci-generic", "gitlab-ci"}
-"""Write into repositories as `github-actions` does, by the same means; each takes many seconds."""
+"""Plugins that use the same code as `github-actions`. Each takes many seconds."""
 PLUGINS = [
     pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
     for name in sorted(TRIALS)
@@ -31,7 +31,7 @@ PLUGINS = [
 ]
 
 
-def test_every_plugin_that_ships_has_a_trial_with_its_own_options(tmp_path: Path) -> None:
+def test_every_shipped_plugin_has_a_trial(tmp_path: Path) -> None:
     assert TRIALS.keys() == BUILT_IN.keys()
     for name, make_trial in TRIALS.items():
         world = tmp_path / name
@@ -42,6 +42,6 @@ def test_every_plugin_that_ships_has_a_trial_with_its_own_options(tmp_path: Path
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_every_promise_is_kept(plugin: str, tmp_path: Path) -> None:
+def test_plugin_passes_the_provider_contract(plugin: str, tmp_path: Path) -> None:
     found = provider_contract(installed()[plugin], TRIALS[plugin], tmp_path)
     assert {result.name for result in found if result.skipped} == UNTRIED.get(plugin, set())

@@ -1,4 +1,7 @@
-"""Smart HTTP through the real `git http-backend`: pushes need u:p, reads too if `private`."""
+"""A smart HTTP server for tests, which uses the real `git http-backend`.
+
+A push needs the user `u` with the password `p`. With `private`, a read needs it too.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 ALLOWED = "Basic " + base64.b64encode(b"u:p").decode()
-TOKEN = "Basic " + base64.b64encode(b"oauth2:s3cret-token").decode()
+ALLOWED_TOKEN = "Basic " + base64.b64encode(b"oauth2:s3cret-token").decode()
 
 
 class GitServer(ThreadingHTTPServer):
-    """`cut_pushes`: drop the connection after this many pushes took effect, without an answer."""
+    """An HTTP server. It gives no answer to the next `cut_pushes` pushes, but performs them."""
 
     daemon_threads = True
     private = False
@@ -42,13 +45,13 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         return
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         url = urlsplit(self.path)
         body = self._body()
         pushes = "git-receive-pack" in self.path
         if (pushes or self.server.private) and self.headers.get("Authorization") not in (
             ALLOWED,
-            TOKEN,
+            ALLOWED_TOKEN,
         ):
             self._send(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
             return
@@ -62,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self._send(status, [pair for pair in headers if pair[0].lower() != "status"], data)
 
-    do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
+    do_GET = do_POST = _respond  # noqa: N815 - the names http.server looks for
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":

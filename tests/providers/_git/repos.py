@@ -1,4 +1,4 @@
-"""Bare repositories on disk, changed by git itself and by nobody's provider."""
+"""Helpers for bare repositories on disk, which use git itself and no provider."""
 
 from __future__ import annotations
 
@@ -10,15 +10,25 @@ from engine.address import Address
 from engine.options.decode import build, decode
 from engine.ports import AnyProvider, Call
 
-__all__ = ["call", "faults", "git", "listed", "log", "make", "options", "push", "show"]
+__all__ = [
+    "call",
+    "faults",
+    "git",
+    "list_files",
+    "list_messages",
+    "make",
+    "options",
+    "push",
+    "show",
+]
 
 
-def listed(bare: Path, branch: str = "main") -> set[str]:
+def list_files(bare: Path, branch: str = "main") -> set[str]:
     return set(git(bare, "ls-tree", "-r", "--name-only", branch).split())
 
 
-def log(bare: Path, branch: str = "main") -> list[str]:
-    """Whole messages, newest first."""
+def list_messages(bare: Path, branch: str = "main") -> list[str]:
+    """Return the complete commit messages, newest first."""
     return [
         message.strip()
         for message in git(bare, "log", "--format=%B%x00", branch).split("\0")
@@ -31,12 +41,12 @@ def call(directory: Path, plugin: str = "ci") -> Call:
 
 
 def options(provider: AnyProvider, **given: Any) -> Any:
-    """Make options as a configuration has them, by the engine's own decoder."""
+    """Decode options as a config file has them."""
     values, faults = decode(given, provider.options, env={})
     assert not faults, faults
     return build(values, provider.options)
 
 
 def faults(provider: AnyProvider, **given: Any) -> str:
-    """Collect the faults that validation finds in options."""
+    """Return the messages of all problems in these options."""
     return "\n".join(fault.message for fault in decode(given, provider.options, env={})[1])

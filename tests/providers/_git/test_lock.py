@@ -1,4 +1,4 @@
-"""Locks of a branch: a git that is ended removes its own, an error names a foreign one."""
+"""Lock files of a branch: a git that is ended removes its own, an error names any other."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from engine.ports import Call
 from providers._git import command
 from providers._git import repository as repositories
 from providers._git.repository import GitRepository
-from tests.providers._git.repos import git, log
+from tests.providers._git.repos import git, list_messages
 
 ROOT = Path(__file__).parents[3]
-VICTIM = """
+COMMIT_ONCE = """
 from pathlib import Path
 from engine.address import Address
 from engine.ports import Call
@@ -30,7 +30,7 @@ call = Call(Address("repo", "a"), base_dir=Path(BASE))
 GitRepository("app.git", call=call).commit({"a": b"1"}, "first")
 """
 
-STUBBORN = """
+RUN_FIVE_GITS = """
 import threading
 from pathlib import Path
 from engine.address import Address
@@ -55,8 +55,8 @@ def bare(repository: GitRepository) -> Path:
     return repository.local.path
 
 
-def holding(bare: Path) -> None:
-    """Have the next push stop while it holds the locks."""
+def stop_next_push(bare: Path) -> None:
+    """Install a hook that stops the next push while it holds its lock files."""
     hook = bare / "hooks" / "reference-transaction"
     hook.write_text(
         '#!/bin/sh\n[ "$1" = prepared ] || exit 0\n'
@@ -65,35 +65,33 @@ def holding(bare: Path) -> None:
     hook.chmod(0o755)
 
 
-def locks(bare: Path) -> set[str]:
+def find_locks(bare: Path) -> set[str]:
     return {str(file.relative_to(bare)) for file in bare.rglob("*.lock")}
 
 
-def until_free(bare: Path) -> None:
+def wait_until_unlocked(bare: Path) -> None:
     deadline = time.monotonic() + 10
-    while locks(bare) and time.monotonic() < deadline:
+    while find_locks(bare) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not locks(bare)
+    assert not find_locks(bare)
 
 
-def test_a_git_whose_dtm_is_killed_takes_its_locks_along(
-    bare: Path, repository: GitRepository
-) -> None:
-    holding(bare)
+def test_git_removes_its_locks_when_dtm_is_killed(bare: Path, repository: GitRepository) -> None:
+    stop_next_push(bare)
     with subprocess.Popen(
-        [sys.executable, "-c", VICTIM.replace("BASE", repr(str(bare.parent)))], cwd=ROOT
+        [sys.executable, "-c", COMMIT_ONCE.replace("BASE", repr(str(bare.parent)))], cwd=ROOT
     ) as victim:
         while not (bare / "held").exists():
             assert victim.poll() is None
             time.sleep(0.01)
-        assert locks(bare) == {"HEAD.lock", "refs/heads/main.lock"}
+        assert find_locks(bare) == {"HEAD.lock", "refs/heads/main.lock"}
         victim.send_signal(signal.SIGKILL)
-    until_free(bare)
+    wait_until_unlocked(bare)
     repository.commit({"a": b"2"}, "second")
-    assert [message.partition("\n")[0] for message in log(bare)] == ["second"]
+    assert [message.partition("\n")[0] for message in list_messages(bare)] == ["second"]
 
 
-def test_several_that_do_not_end_when_asked_are_killed_after_one_second_in_all(
+def test_stubborn_programs_are_killed_after_one_second_in_total(
     tmp_path: Path,
 ) -> None:
     stubborn = tmp_path / "git"
@@ -103,7 +101,7 @@ def test_several_that_do_not_end_when_asked_are_killed_after_one_second_in_all(
     stubborn.chmod(0o755)
     os.mkfifo(tmp_path / "alive")
     reader = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
-    script = STUBBORN.replace("BASE", repr(str(tmp_path)))
+    script = RUN_FIVE_GITS.replace("BASE", repr(str(tmp_path)))
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env) as victim:
         while (
@@ -115,24 +113,22 @@ def test_several_that_do_not_end_when_asked_are_killed_after_one_second_in_all(
         victim.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     os.set_blocking(reader, True)
-    assert os.read(reader, 1) == b""  # nobody of them is left
+    assert os.read(reader, 1) == b""  # all writers have ended
     os.close(reader)
     assert time.monotonic() - killed < 4, "they were waited for one after the other"
 
 
-def test_a_push_that_is_cancelled_takes_its_locks_along(
-    bare: Path, repository: GitRepository
-) -> None:
-    holding(bare)
+def test_cancelled_push_removes_its_locks(bare: Path, repository: GitRepository) -> None:
+    stop_next_push(bare)
     call = replace(repository.call, cancelled=(bare / "held").exists)
     with pytest.raises(OutcomeUnknownError, match="git push was cancelled"):
         GitRepository("app.git", call=call).commit({"a": b"1"}, "first")
     assert (bare / "held").exists()
-    until_free(bare)
+    wait_until_unlocked(bare)
     repository.commit({"a": b"2"}, "second")
 
 
-def test_a_lock_that_stays_is_named_with_what_to_do(
+def test_leftover_lock_file_is_named_with_the_next_step(
     bare: Path, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repositories, "MAX_TRIES", 3)
@@ -147,13 +143,13 @@ def test_a_lock_that_stays_is_named_with_what_to_do(
         "if no git process uses the repository, a killed one has left this lock file: "
         f"run rm {bare}/refs/heads/main.lock"
     )
-    assert locks(bare) == {"refs/heads/main.lock"}
+    assert find_locks(bare) == {"refs/heads/main.lock"}
 
 
-def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
+def test_commit_blocked_by_a_lock_ends_at_the_deadline(
     bare: Path, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A busy machine may make a single push slower than a poll, which is another error.
+    # On a busy machine one push may take longer than a poll. That would raise another error.
     monkeypatch.setattr(command, "POLL_INTERVAL", 10)
     (bare / "refs" / "heads" / "main.lock").touch()
     call = replace(repository.call, deadline=time.monotonic() + 1)
@@ -165,7 +161,7 @@ def test_a_commit_that_is_kept_from_being_written_ends_in_its_time(
     assert time.monotonic() < call.deadline + 5
 
 
-def test_what_can_never_be_written_is_not_tried_again(
+def test_impossible_branch_name_is_not_retried(
     repository: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -175,9 +171,7 @@ def test_what_can_never_be_written_is_not_tried_again(
         repository.with_branch("x" * 252).commit({"a": b"1"}, "first")
 
 
-def test_a_push_leaves_no_tidying_up_to_the_other_end(
-    bare: Path, repository: GitRepository
-) -> None:
+def test_push_starts_no_garbage_collection(bare: Path, repository: GitRepository) -> None:
     for setting in ("receive.unpackLimit=1", "gc.autoPackLimit=1", "gc.autoDetach=false"):
         git(bare, "config", *setting.split("="))
     hook = bare / "hooks" / "pre-auto-gc"

@@ -1,4 +1,4 @@
-"""Reading and writing files in repositories on disk and over real smart HTTP."""
+"""Reading and writing files in repositories on disk and over smart HTTP."""
 
 from __future__ import annotations
 
@@ -56,41 +56,41 @@ def server(tmp_path: Path) -> Iterator[GitServer]:
 def repository(
     request: pytest.FixtureRequest, tmp_path: Path, call: Call
 ) -> Iterator[GitRepository]:
-    """Make an empty repository, on disk or behind smart HTTP."""
+    """Create an empty repository, on disk or behind smart HTTP."""
     bare = tmp_path / "served" / "me" / "app.git"
     GitRepository(str(bare), call=call).init_bare()
     if request.param == "disk":
         yield GitRepository(str(bare), call=call)
         return
-    git("--git-dir", bare, "config", "uploadpack.allowFilter", "true")  # as the large hosts do
+    git("--git-dir", bare, "config", "uploadpack.allowFilter", "true")  # as GitHub and GitLab do
     with serve(tmp_path / "served") as running:
         yield GitRepository(running.with_password("me/app.git"), call=call)
 
 
-def bare_of(tmp_path: Path) -> Path:
+def bare_path(tmp_path: Path) -> Path:
     return tmp_path / "served" / "me" / "app.git"
 
 
-def pre_receive(bare: Path, script: str) -> None:
-    """Have every push run this script."""
+def install_pre_receive_hook(bare: Path, script: str) -> None:
+    """Install a hook that runs this script on every push."""
     hook = bare / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\n{script}")
     hook.chmod(0o755)
 
 
-def on_disk(repository: GitRepository) -> LocalRepository:
+def local_repository(repository: GitRepository) -> LocalRepository:
     assert repository.local is not None
     return repository.local
 
 
-def test_an_empty_repository_exists_and_has_no_branch(repository: GitRepository) -> None:
+def test_empty_repository_has_no_branch(repository: GitRepository) -> None:
     assert repository.list_branches() == {}
     assert repository.read() is None
     assert repository.read_tip() is None
 
 
-def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
+def test_committed_files_are_read_back(repository: GitRepository) -> None:
     sha = repository.commit(
         {"a.txt": b"one\n", "bin/run": GitFile(b"#!/bin/sh\n", "100755"), "ü x/b": b"\x00\xff"},
         "first",
@@ -103,7 +103,7 @@ def test_what_was_committed_is_read_back(repository: GitRepository) -> None:
     assert tip.entries["bin/run"] == TreeEntry("100755", hash_blob(b"#!/bin/sh\n"))
 
 
-def test_a_commit_changes_only_what_it_names(repository: GitRepository) -> None:
+def test_commit_changes_only_the_named_files(repository: GitRepository) -> None:
     repository.commit({"a": b"1", "run": GitFile(b"1", "100755"), "old": b"1"}, "first")
     repository.commit({"run": b"2", "old": None, "gone already": None}, "second")
     tip = repository.read_tip()
@@ -115,18 +115,18 @@ def test_a_commit_changes_only_what_it_names(repository: GitRepository) -> None:
     assert repository.read(["run"]) == {"run": b"2"}
 
 
-def test_a_commit_that_changes_nothing_is_none(repository: GitRepository, tmp_path: Path) -> None:
+def test_commit_without_changes_returns_the_tip(repository: GitRepository, tmp_path: Path) -> None:
     sha = repository.commit({"a": b"1"}, "first")
     assert repository.commit({"a": b"1", "b": None}, "again") == sha
-    assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "1"
+    assert git("--git-dir", bare_path(tmp_path), "rev-list", "--count", "main") == "1"
 
 
-def test_a_commit_carries_author_and_trailers(
+def test_commit_has_author_and_marks(
     repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def author() -> str:
         return git(
-            "--git-dir", bare_of(tmp_path), "log", "-1", "--format=%an <%ae>|%cn <%ce>", "main"
+            "--git-dir", bare_path(tmp_path), "log", "-1", "--format=%an <%ae>|%cn <%ce>", "main"
         )
 
     repository.commit({"a": b"1"}, "first")
@@ -137,11 +137,13 @@ def test_a_commit_carries_author_and_trailers(
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Env")
     repository.commit({"a": b"3"}, "third", author="Bob <bob@x>")
     assert author() == "Bob <bob@x>|Bob <bob@x>"
-    body = git("--git-dir", bare_of(tmp_path), "log", "-1", "--format=%B", "main")
+    body = git("--git-dir", bare_path(tmp_path), "log", "-1", "--format=%B", "main")
     assert body == "third\n\nDtm-Address: repo/a\nDtm-Lineage: line-1\nDtm-Token: t-1"
 
 
-def test_the_first_commit_tells_whose_it_is(repository: GitRepository, tmp_path: Path) -> None:
+def test_root_marks_are_those_of_the_first_commit(
+    repository: GitRepository, tmp_path: Path
+) -> None:
     repository.commit({"a": b"1"}, "first")
     later = GitRepository(repository.url, call=replace(repository.call, token="t-2"))
     later.commit({"a": b"2"}, "second")
@@ -150,7 +152,7 @@ def test_the_first_commit_tells_whose_it_is(repository: GitRepository, tmp_path:
     assert tip.root_marks == {"address": "repo/a", "lineage": "line-1", "token": "t-1"}
 
 
-def test_many_writers_lose_nothing(repository: GitRepository, tmp_path: Path) -> None:
+def test_concurrent_commits_lose_nothing(repository: GitRepository, tmp_path: Path) -> None:
     failures: list[Exception] = []
 
     def write(n: int) -> None:
@@ -166,10 +168,10 @@ def test_many_writers_lose_nothing(repository: GitRepository, tmp_path: Path) ->
         thread.join()
     assert failures == []
     assert set(repository.read() or {}) == {f"file-{n}" for n in range(4)}
-    assert git("--git-dir", bare_of(tmp_path), "rev-list", "--count", "main") == "4"
+    assert git("--git-dir", bare_path(tmp_path), "rev-list", "--count", "main") == "4"
 
 
-def test_a_new_branch_may_begin_at_another_one(repository: GitRepository) -> None:
+def test_new_branch_can_start_at_another_branch(repository: GitRepository) -> None:
     sha = repository.commit({"a": b"1"}, "first")
     side, same = (
         GitRepository(repository.url, name, call=repository.call) for name in ("side", "same")
@@ -184,7 +186,7 @@ def test_a_new_branch_may_begin_at_another_one(repository: GitRepository) -> Non
     }
 
 
-def test_a_first_commit_is_not_put_on_top_of_somebody_elses(repository: GitRepository) -> None:
+def test_first_commit_is_refused_on_an_existing_branch(repository: GitRepository) -> None:
     repository.commit({"a": b"1"}, "first", must_be_first=True)
     with pytest.raises(ProviderError, match="another client has just created the branch"):
         repository.commit({"b": b"1"}, "first", must_be_first=True)
@@ -198,7 +200,7 @@ def test_paths_outside_the_tree_are_refused(repository: GitRepository, path: str
 
 
 @pytest.mark.parametrize("path", ["dir", "a/b"])
-def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
+def test_path_that_conflicts_with_a_file_or_directory_is_refused(
     repository: GitRepository, path: str
 ) -> None:
     repository.commit({"dir/x": b"1", "a": b"1"}, "first")
@@ -206,7 +208,7 @@ def test_a_file_never_replaces_a_directory_nor_hides_below_a_file(
         repository.commit({path: b""}, "bad")
 
 
-def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call: Call) -> None:
+def test_repository_is_created_at_a_free_path(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", "trunk", call=call)
     assert repository.read() is None
     assert repository.list_branches() is None
@@ -214,27 +216,27 @@ def test_an_absent_path_is_no_repository_and_can_become_one(tmp_path: Path, call
         repository.commit({"a": b""}, "first")
     repository.init_bare({"lineage": "line-1"})
     assert repository.list_branches() == {}
-    assert on_disk(repository).read_marks() == {"lineage": "line-1"}
+    assert local_repository(repository).read_marks() == {"lineage": "line-1"}
     repository.commit({"a": b"1"}, "first")
     repository.init_bare({"lineage": "other"})
-    assert on_disk(repository).read_marks() == {"lineage": "line-1"}
+    assert local_repository(repository).read_marks() == {"lineage": "line-1"}
     git("clone", tmp_path / "new" / "app.git", tmp_path / "clone")
     assert git("branch", "--show-current", cwd=tmp_path / "clone") == "trunk"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["app.git"]
 
 
-def test_delete_removes_the_repository_and_once_more_is_fine(tmp_path: Path, call: Call) -> None:
+def test_removal_can_be_repeated(tmp_path: Path, call: Call) -> None:
     repository = GitRepository(f"file://{tmp_path}/x%20y.git", call=call)
     repository.init_bare()
     assert (tmp_path / "x y.git" / "HEAD").is_file()
-    remove_repository(on_disk(repository), lambda _marks: True)
-    remove_repository(on_disk(repository), lambda _marks: True)
+    remove_repository(local_repository(repository), lambda _marks: True)
+    remove_repository(local_repository(repository), lambda _marks: True)
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
-def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("new/app.git", call=call)
-    local = on_disk(repository)
+    local = local_repository(repository)
     removal = partial(remove_repository, local, lambda _marks: True)
     for step, left in (
         (repository.init_bare, local.sibling_path("new")),
@@ -246,17 +248,13 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, call: Call) 
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_directory_that_cannot_be_made_is_an_error_with_its_path(
-    tmp_path: Path, call: Call
-) -> None:
+def test_failed_creation_names_the_path(tmp_path: Path, call: Call) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ProviderError, match=r"^cannot create .*/file/app\.git: "):
         GitRepository("file/app.git", call=call).init_bare()
 
 
-def test_a_directory_that_is_no_repository_is_not_taken_for_absence(
-    tmp_path: Path, call: Call
-) -> None:
+def test_directory_with_other_content_is_refused(tmp_path: Path, call: Call) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("years")
     repository = GitRepository("work", call=call)
@@ -266,16 +264,12 @@ def test_a_directory_that_is_no_repository_is_not_taken_for_absence(
     assert (tmp_path / "work" / "thesis.txt").read_text() == "years"
 
 
-def test_a_repository_around_an_absent_path_is_not_mistaken_for_it(
-    tmp_path: Path, call: Call
-) -> None:
+def test_repository_of_a_parent_directory_is_ignored(tmp_path: Path, call: Call) -> None:
     git("init", "-q", tmp_path)
     assert GitRepository("inside", call=call).list_branches() is None
 
 
-def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
-    tmp_path: Path, call: Call
-) -> None:
+def test_push_to_a_checked_out_branch_is_refused(tmp_path: Path, call: Call) -> None:
     git("init", "-q", "--initial-branch=main", tmp_path / "work")
     git(
         "-c",
@@ -294,15 +288,15 @@ def test_a_checked_out_branch_is_not_pulled_from_under_its_owner(
     assert GitRepository("work", "side", call=call).read() == {"a": b""}
 
 
-def test_a_hook_that_refuses_is_an_error_with_its_words(tmp_path: Path, call: Call) -> None:
+def test_error_quotes_a_hook_that_refuses(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    pre_receive(tmp_path / "app.git", "echo we are closed >&2\nexit 1\n")
+    install_pre_receive_hook(tmp_path / "app.git", "echo we are closed >&2\nexit 1\n")
     with pytest.raises(ProviderError, match="we are closed"):
         repository.commit({"a": b""}, "first")
 
 
-def test_git_settings_of_an_outer_hook_do_not_mislead(
+def test_git_variables_of_an_outer_hook_are_ignored(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")
@@ -313,7 +307,7 @@ def test_git_settings_of_an_outer_hook_do_not_mislead(
     assert repository.read() == {"a": b"1"}
 
 
-def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: GitServer) -> None:
+def test_server_without_partial_clone_works(call: Call, server: GitServer) -> None:
     GitRepository(str(server.root / "app.git"), call=call).init_bare()
     repository = GitRepository(server.with_password("app.git"), call=call)
     repository.commit({"a": b"1", "b": b"1"}, "first")
@@ -322,7 +316,7 @@ def test_a_server_that_cannot_leave_out_contents_will_do(call: Call, server: Git
     assert repository.read_default_branch() == "main"
 
 
-def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
+def test_git_setting_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None:
     GitRepository(str(server.root / "me" / "app.git"), call=call).init_bare()
     (tmp_path / "home" / ".gitconfig").write_text(
         f'[url "{server.with_password("")}"]\ninsteadOf = "forge:"\n'
@@ -332,9 +326,7 @@ def test_instead_of_works(tmp_path: Path, call: Call, server: GitServer) -> None
     assert repository.read() == {"a": b"1"}
 
 
-def test_a_token_opens_a_private_repository_and_is_shown_nowhere(
-    call: Call, server: GitServer
-) -> None:
+def test_token_gives_access_and_is_not_shown(call: Call, server: GitServer) -> None:
     GitRepository(str(server.root / "app.git"), call=call).init_bare()
     server.private = True
     repository = GitRepository(f"{server.url}/app.git", call=call, token="s3cret-token")
@@ -345,7 +337,7 @@ def test_a_token_opens_a_private_repository_and_is_shown_nowhere(
     assert "wrong-token" not in str(caught.value) + caught.value.hint
 
 
-def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> None:
+def test_denied_access_names_the_next_step(call: Call, server: GitServer) -> None:
     GitRepository(str(server.root / "app.git"), call=call).init_bare()
     server.private = True
     url = server.url.replace("http://", "http://u:hunter2@") + "/app.git"
@@ -359,14 +351,14 @@ def test_denied_is_an_error_with_a_next_step(call: Call, server: GitServer) -> N
         assert "hunter2" not in str(caught.value) + attempt.location
 
 
-def test_unreachable_is_an_error_that_may_pass_never_absence(call: Call) -> None:
+def test_unreachable_host_is_retryable_and_not_absence(call: Call) -> None:
     with pytest.raises(ProviderError) as caught:
         GitRepository("http://127.0.0.1:1/me/app.git", call=call).read()
     assert caught.value.retryable
     assert not isinstance(caught.value, NotFoundError)
 
 
-def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer) -> None:
+def test_not_found_by_the_host_means_absent(call: Call, server: GitServer) -> None:
     repository = GitRepository(f"{server.url}/none.git", call=call)
     assert repository.list_branches() is None
     assert repository.read() is None
@@ -374,7 +366,7 @@ def test_a_host_that_answers_not_found_says_absent(call: Call, server: GitServer
         repository.init_bare()
 
 
-def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> None:
+def test_push_without_an_answer_is_looked_up(call: Call, server: GitServer) -> None:
     GitRepository(str(server.root / "app.git"), call=call).init_bare()
     repository = GitRepository(server.with_password("app.git"), call=call)
     server.cut_pushes = 1
@@ -382,17 +374,17 @@ def test_a_lost_answer_to_a_push_is_looked_up(call: Call, server: GitServer) -> 
     assert repository.list_branches() == {"main": sha}
 
 
-def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
+def test_deadline_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("app.git", call=call)
     repository.init_bare()
-    pre_receive(tmp_path / "app.git", "sleep 60\n")
+    install_pre_receive_hook(tmp_path / "app.git", "sleep 60\n")
     begin = time.monotonic()
     slow = replace(call, deadline=begin + 0.5)
     with pytest.raises(OutcomeUnknownError, match="may or may not"):
         GitRepository("app.git", call=slow).commit({"a": b""}, "first")
     assert time.monotonic() - begin < 5
     stopped = replace(call, cancelled=lambda: True)
-    # What ends by itself within the poll is let finish.
+    # A command that ends within one poll is not stopped.
     assert GitRepository("app.git", call=stopped).list_branches() == {}
     with pytest.raises((OutcomeUnknownError, CancelledError)):
         GitRepository("app.git", call=stopped).commit({"a": b""}, "first")
@@ -411,7 +403,7 @@ def test_time_and_cancellation_end_git_and_its_children(tmp_path: Path, call: Ca
         ("[::1]:me/app", "[::1]/me/app"),
     ],
 )
-def test_one_identity_for_every_spelling(url: str, identity: str) -> None:
+def test_all_urls_of_a_repository_have_one_identity(url: str, identity: str) -> None:
     assert normalize_url(url) == identity
 
 
@@ -432,7 +424,7 @@ def test_blob_ids_are_those_of_git() -> None:
     assert hash_blob(b"test Content") == "d9c012c6ecfcc8ce04a6538cc43490b1d5401241"
 
 
-def test_a_malformed_author_is_refused(call: Call) -> None:
+def test_malformed_author_is_refused(call: Call) -> None:
     repository = GitRepository("app.git", call=call)
     repository.init_bare()
     with pytest.raises(ProviderError, match='invalid author "Ann"') as caught:
@@ -440,7 +432,7 @@ def test_a_malformed_author_is_refused(call: Call) -> None:
     assert "Name <mail@example.com>" in caught.value.hint
 
 
-def test_a_missing_git_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_program_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ProviderError, match="git is not installed"):
         GitRepository("http://127.0.0.1:1/x", call=call).list_branches()

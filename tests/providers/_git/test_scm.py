@@ -1,4 +1,4 @@
-"""Which repository a block of options means."""
+"""The location that a block of repository options names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from providers._git.scm import NO_REPO_API, Repo, locate
 
 
-def place(**options: str) -> tuple[str, str, str, str, str, str]:
+def locate_fields(**options: str) -> tuple[str, str, str, str, str, str]:
     found = locate(msgspec.convert(options, Repo))
     return found.url, found.owner, found.org, found.name, found.branch, found.scm_type
 
@@ -89,10 +89,10 @@ def place(**options: str) -> tuple[str, str, str, str, str, str]:
         ),
     ],
 )
-def test_the_rest_follows_from_what_is_given(
+def test_repo_options_resolve_to_a_location(
     options: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    assert place(**options) == expected
+    assert locate_fields(**options) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,7 @@ def test_the_rest_follows_from_what_is_given(
         ({"scmType": "svn", "name": "b"}, "Invalid enum value 'svn'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence(
-    options: dict[str, str], message: str
-) -> None:
+def test_invalid_repo_options_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
-        place(**options)
+        locate_fields(**options)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Programs that providers start end with dtm: else the next run would do the same work twice."""
+"""The guard ends the programs that dtm started when dtm is killed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from providers._process.guard import GATE_SCRIPT, SHELL, Guard, GuardedProcess
 from providers._process.program import Program, run
 
 ROOT = Path(__file__).parents[3]
-BEGIN = """
+PRELUDE = """
 import os, time
 from pathlib import Path
 from engine.address import Address
@@ -43,26 +43,26 @@ VICTIMS = {
 
 @pytest.mark.parametrize("end", [os.kill, os.killpg])
 @pytest.mark.parametrize("victim", VICTIMS.values(), ids=VICTIMS)
-def test_a_program_and_what_it_started_die_with_dtm(
+def test_guard_ends_program_and_children_when_dtm_is_killed(
     victim: str, end: Callable[[int, int], None], tmp_path: Path
 ) -> None:
-    with _started(victim, tmp_path) as (process, alive):
+    with _start_victim(victim, tmp_path) as (process, alive):
         end(process.pid, signal.SIGKILL)
-        _until(lambda: _said(alive) == b"")
+        _wait_until(lambda: _read_pipe(alive) == b"")
     assert not (tmp_path / "made").exists()
 
 
-def test_a_daemon_left_behind_by_a_command_that_has_ended_stays(tmp_path: Path) -> None:
-    with _started(f"create({DAEMON!r}); Path('ended').touch(); time.sleep(20)", tmp_path) as (
+def test_daemon_of_ended_command_survives_dtm(tmp_path: Path) -> None:
+    with _start_victim(f"create({DAEMON!r}); Path('ended').touch(); time.sleep(20)", tmp_path) as (
         process,
         _,
     ):
-        _until((tmp_path / "ended").exists)
+        _wait_until((tmp_path / "ended").exists)
         process.kill()
         process.wait()
         time.sleep(0.3)
         (tmp_path / "go").touch()
-        _until((tmp_path / "made").exists)
+        _wait_until((tmp_path / "made").exists)
 
 
 FORK = "create('true')\nif bool(os.fork()) is {parent}: {work}\nelse: {wait}"
@@ -71,22 +71,22 @@ FORK = "create('true')\nif bool(os.fork()) is {parent}: {work}\nelse: {wait}"
 @pytest.mark.parametrize(
     ("parent", "wait"), [(False, "time.sleep(20)"), (True, "create('true'); time.sleep(20)")]
 )
-def test_a_fork_has_a_guard_of_its_own(parent: bool, wait: str, tmp_path: Path) -> None:
-    """The other process lives on, and keeps nothing from the guard of the killed one."""
+def test_forked_process_starts_its_own_guard(parent: bool, wait: str, tmp_path: Path) -> None:
+    """The other process continues. It must not keep the pipe of the killed process open."""
     work = (
         "Path('pid').write_text(str(os.getpid())); "
         + ("time.sleep(1); " if parent else "")
         + VICTIMS["its child"]
     )
     script = FORK.format(parent=parent, work=work, wait=wait)
-    with _started(script, tmp_path) as (_, alive):
+    with _start_victim(script, tmp_path) as (_, alive):
         os.kill(int((tmp_path / "pid").read_text("utf-8")), signal.SIGKILL)
-        _until(lambda: _said(alive) == b"")
+        _wait_until(lambda: _read_pipe(alive) == b"")
     assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open() -> None:
+def test_guard_ignores_signals_and_inherits_no_files() -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     guard = Guard()
@@ -100,7 +100,7 @@ def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open
     ended = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     status = Path(f"/proc/{shell.pid}/status")
     mask = sum(1 << number - 1 for number in ended)
-    _until(
+    _wait_until(
         lambda: int(status.read_text("utf-8").partition("SigIgn:")[2].split()[0], 16) & mask == mask
     )
     for number in ended:
@@ -109,7 +109,7 @@ def test_the_guard_is_out_of_reach_of_what_is_sent_to_dtm_and_holds_nothing_open
     assert shell.returncode == 0
 
 
-def test_a_guard_that_somebody_killed_is_replaced() -> None:
+def test_killed_guard_is_replaced() -> None:
     guard = Guard()
     assert guard.ensure_running() is not None
     first = guard._shell
@@ -121,7 +121,7 @@ def test_a_guard_that_somebody_killed_is_replaced() -> None:
     guard._stop_shell(os.getpid())
 
 
-def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(
+def test_program_never_starts_if_dtm_dies_before_the_gate_opens(
     tmp_path: Path,
 ) -> None:
     with subprocess.Popen(
@@ -137,20 +137,18 @@ def test_a_program_whose_dtm_is_gone_before_the_guard_knows_of_it_never_begins(
     assert not (tmp_path / "made").exists()
 
 
-def test_where_no_shell_can_help_programs_run_untied(
+def test_program_runs_unguarded_without_a_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "SHELL", str(tmp_path / "sh"))
     monkeypatch.setattr(GuardedProcess, "_guard", Guard())
-    assert _run(tmp_path) == 0
+    assert _run_program(tmp_path) == 0
     assert (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("words", [["$HOME", "a  b"], ["*", "'", '"', "\\n"], ["-e", "--", ""]])
-def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
-    words: list[str], tmp_path: Path
-) -> None:
-    said = bytearray()
+def test_gate_passes_arguments_and_input_unchanged(words: list[str], tmp_path: Path) -> None:
+    output = bytearray()
     argv = [
         sys.executable,
         "-c",
@@ -158,40 +156,36 @@ def test_the_gate_changes_no_argument_and_takes_nothing_of_the_input(
         *words,
     ]
     job = Program(argv, tmp_path, os.environ, stdin=b"one\ntwo\n" * 50_000)
-    assert run(job, out=said.extend, err=len, stop=lambda: False) == 0
-    assert said.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
+    assert run(job, out=output.extend, err=len, stop=lambda: False) == 0
+    assert output.decode() == f"{words}\n" + "one\ntwo\n" * 50_000
 
 
-def test_a_program_that_reads_nothing_of_a_long_input_ends(tmp_path: Path) -> None:
-    assert _run(tmp_path, stdin=b"x" * 1_000_000) == 0
+def test_program_that_ignores_its_input_does_not_block(tmp_path: Path) -> None:
+    assert _run_program(tmp_path, stdin=b"x" * 1_000_000) == 0
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "sub/nowhere"])
-def test_a_program_that_is_not_there_is_told_before_anything_starts(
-    name: str, tmp_path: Path
-) -> None:
+def test_missing_program_raises_before_anything_starts(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=name):
-        _run(tmp_path, name)
+        _run_program(tmp_path, name)
 
 
 @pytest.mark.parametrize("content", ["", "touch made\n", "a line\n"])
-def test_a_file_that_is_no_program_is_not_taken_for_lines_of_a_shell(
-    content: str, tmp_path: Path
-) -> None:
+def test_text_file_without_shebang_is_not_run_as_a_script(content: str, tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text(content, "utf-8")
     tool.chmod(0o755)
     with pytest.raises(OSError, match="Exec format error"):
-        _run(tmp_path, "./tool")
+        _run_program(tmp_path, "./tool")
     assert not (tmp_path / "made").exists()
 
 
-def test_a_missing_directory_is_named_before_the_program_in_it(tmp_path: Path) -> None:
+def test_missing_working_directory_is_named_first(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
-        _run(tmp_path / "gone", "./tool")
+        _run_program(tmp_path / "gone", "./tool")
 
 
-def test_a_relative_part_of_the_path_counts_from_where_the_program_runs(
+def test_relative_path_entry_starts_at_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sub" / "bin").mkdir(parents=True)
@@ -199,7 +193,7 @@ def test_a_relative_part_of_the_path_counts_from_where_the_program_runs(
     tool.write_text("#!/bin/sh\ntouch made\n", "utf-8")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"bin{os.pathsep}{os.environ['PATH']}")
-    assert _run(tmp_path / "sub", "tool") == 0
+    assert _run_program(tmp_path / "sub", "tool") == 0
     assert (tmp_path / "sub" / "made").exists()
 
 
@@ -215,12 +209,12 @@ def test_a_relative_part_of_the_path_counts_from_where_the_program_runs(
     ],
     ids=str,
 )
-def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_path: Path) -> None:
-    said = bytearray()
+def test_environment_reaches_the_program_unchanged(more: dict[str, str], tmp_path: Path) -> None:
+    output = bytearray()
     argv = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
-    assert run(Program(argv, tmp_path, env), out=said.extend, err=len, stop=lambda: False) == 0
-    found = json.loads(said)
+    assert run(Program(argv, tmp_path, env), out=output.extend, err=len, stop=lambda: False) == 0
+    found = json.loads(output)
     assert {
         name: value
         for name, value in found.items()
@@ -228,28 +222,28 @@ def test_the_environment_reaches_the_program_as_it_is(more: dict[str, str], tmp_
     } == env
 
 
-def test_a_program_beside_where_it_runs_is_found_there_and_must_be_executable(
+def test_relative_program_must_exist_and_be_executable(
     tmp_path: Path,
 ) -> None:
     script = tmp_path / "make"
     script.write_text("#!/bin/sh\ntouch made\n", "utf-8")
     with pytest.raises(PermissionError):
-        _run(tmp_path, "./make")
+        _run_program(tmp_path, "./make")
     script.chmod(0o755)
-    assert _run(tmp_path, "./make") == 0
+    assert _run_program(tmp_path, "./make") == 0
     assert (tmp_path / "made").exists()
 
 
-def _run(directory: Path, name: str = "touch", stdin: bytes = b"") -> int | None:
+def _run_program(directory: Path, name: str = "touch", stdin: bytes = b"") -> int | None:
     job = Program([name, "made"], directory, os.environ, stdin)
     return run(job, out=len, err=len, stop=lambda: False)
 
 
 @contextmanager
-def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the victim in a process group of its own.
+def _start_victim(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start the victim in its own process group.
 
-    Yields it and the reading end of the pipe that its program holds open.
+    Yields the victim and the reading end of the pipe that its program keeps open.
     """
     fake = folder / "bin" / "git"
     fake.parent.mkdir()
@@ -265,10 +259,10 @@ def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes
     }
     try:
         with subprocess.Popen(
-            [sys.executable, "-c", BEGIN + victim], cwd=folder, env=env, start_new_session=True
+            [sys.executable, "-c", PRELUDE + victim], cwd=folder, env=env, start_new_session=True
         ) as process:
             try:
-                _until(lambda: _said(alive) == b"ready\n")
+                _wait_until(lambda: _read_pipe(alive) == b"ready\n")
                 yield process, alive
             finally:
                 if process.returncode is None:
@@ -277,16 +271,16 @@ def _started(victim: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes
         os.close(alive)
 
 
-def _said(alive: int) -> bytes | None:
-    """Read what the program wrote: nothing if it has ended, None if it runs and is silent."""
+def _read_pipe(alive: int) -> bytes | None:
+    """Read from the pipe: b"" if the program has ended, None if it runs and wrote nothing."""
     try:
         return os.read(alive, 100)
     except BlockingIOError:
         return None
 
 
-def _until(condition: Callable[[], object]) -> None:
-    """Wait for what must come well before the twenty seconds of the program are over."""
+def _wait_until(condition: Callable[[], object]) -> None:
+    """Wait up to ten seconds, which is less than the twenty seconds that the program sleeps."""
     until = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""Options that both CI plugins have, each with a change that its file must show."""
+"""Options that both CI plugins have, each with a change that must appear in the file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from tests.providers._git.repos import options
 
-Given: TypeAlias = dict[str, Any]
-Shown: TypeAlias = dict[str, tuple[Given, Given, str]]
-"""By option: what is asked for before, what is changed, and what the file then says."""
+Options: TypeAlias = dict[str, Any]
+OptionTable: TypeAlias = dict[str, tuple[Options, Options, str]]
+"""Option -> options before, options after, and the text that then appears in the file."""
 
 FILES = Path(__file__).parents[3] / "fixtures" / "ci"
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
@@ -20,87 +20,114 @@ SONAR = {"name": "key"}
 TALK = {"webhook": "https://oapi.dingtalk.com/robot/send?access_token=abcdef"}
 
 
-def files(provider: Any, given: Given) -> dict[str, str]:
-    """Make the files that the plugin writes."""
+def render_files(provider: Any, given: Options) -> dict[str, str]:
+    """Return the files that the plugin writes."""
     chosen: Any = options(provider, **given)
     written = provider.build_source(chosen, provider.locate(chosen).name).load_files(FILES)
     return {path: content.decode() for path, content in written.items()}
 
 
-def new(**pipeline: Any) -> Given:
-    """Give options for a Go repository with that pipeline."""
+def in_pipeline(**pipeline: Any) -> Options:
+    """Return options for a Go repository with these options of `pipeline`."""
     return {"scm": SCM, "pipeline": {**GO, **pipeline}}
 
 
-def scm(given: Given, **change: str) -> Given:
-    """Change the repository in given options."""
+def with_scm(given: Options, **change: str) -> Options:
+    """Return the options with another repository."""
     return {**given, "scm": {**SCM, **change}}
 
 
-CHANGED: dict[str, tuple[Given, Given]] = {
-    "scm.name": (new(imageRepo=IMAGE), scm(new(imageRepo=IMAGE), name="web")),
-    "scm.branch": (new(), scm(new(), branch="trunk")),
-    "pipeline.branch": (new(), new(branch="release")),
-    "pipeline.language.name": (new(), new(language={"name": "python"})),
-    "pipeline.language.version": (new(), new(language={"name": "go", "version": "1.22"})),
-    "pipeline.test.enable": (new(test={"enable": False}, imageRepo=IMAGE), new(imageRepo=IMAGE)),
-    "pipeline.test.command": (new(), new(test={"command": ["go vet", "make check"]})),
-    "pipeline.test.containerName": (new(), new(test={"containerName": "golang:1.21-alpine"})),
-    "pipeline.test.coverageCommand": (new(), new(test={"coverageCommand": "make cover"})),
+CHANGED: dict[str, tuple[Options, Options]] = {
+    "scm.name": (in_pipeline(imageRepo=IMAGE), with_scm(in_pipeline(imageRepo=IMAGE), name="web")),
+    "scm.branch": (in_pipeline(), with_scm(in_pipeline(), branch="trunk")),
+    "pipeline.branch": (in_pipeline(), in_pipeline(branch="release")),
+    "pipeline.language.name": (in_pipeline(), in_pipeline(language={"name": "python"})),
+    "pipeline.language.version": (
+        in_pipeline(),
+        in_pipeline(language={"name": "go", "version": "1.22"}),
+    ),
+    "pipeline.test.enable": (
+        in_pipeline(test={"enable": False}, imageRepo=IMAGE),
+        in_pipeline(imageRepo=IMAGE),
+    ),
+    "pipeline.test.command": (
+        in_pipeline(),
+        in_pipeline(test={"command": ["go vet", "make check"]}),
+    ),
+    "pipeline.test.containerName": (
+        in_pipeline(),
+        in_pipeline(test={"containerName": "golang:1.21-alpine"}),
+    ),
+    "pipeline.test.coverageCommand": (
+        in_pipeline(),
+        in_pipeline(test={"coverageCommand": "make cover"}),
+    ),
     "pipeline.test.coverageStatusCommand": (
-        new(),
-        new(test={"coverageStatusCommand": "cat c.txt"}),
+        in_pipeline(),
+        in_pipeline(test={"coverageStatusCommand": "cat c.txt"}),
     ),
     "pipeline.test.coverage.enable": (
-        new(test={"coverage": {"enable": False}}),
-        new(test={"coverage": {"enable": True}}),
+        in_pipeline(test={"coverage": {"enable": False}}),
+        in_pipeline(test={"coverage": {"enable": True}}),
     ),
     "pipeline.test.coverage.profile": (
-        new(test={"coverage": {}}),
-        new(test={"coverage": {"profile": "-covermode=set"}}),
+        in_pipeline(test={"coverage": {}}),
+        in_pipeline(test={"coverage": {"profile": "-covermode=set"}}),
     ),
     "pipeline.test.coverage.output": (
-        new(test={"coverage": {}}),
-        new(test={"coverage": {"output": "c.out"}}),
+        in_pipeline(test={"coverage": {}}),
+        in_pipeline(test={"coverage": {"output": "c.out"}}),
     ),
-    "pipeline.imageRepo": (new(), new(imageRepo=IMAGE)),
+    "pipeline.imageRepo": (in_pipeline(), in_pipeline(imageRepo=IMAGE)),
     "pipeline.imageRepo.url": (
-        new(imageRepo=IMAGE),
-        new(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"}),
+        in_pipeline(imageRepo=IMAGE),
+        in_pipeline(imageRepo={**IMAGE, "url": "https://harbor.example.com:8443/library"}),
     ),
-    "pipeline.imageRepo.user": (new(imageRepo=IMAGE), new(imageRepo={"user": "you"})),
+    "pipeline.imageRepo.user": (
+        in_pipeline(imageRepo=IMAGE),
+        in_pipeline(imageRepo={"user": "you"}),
+    ),
     "pipeline.imageRepo.password": (
-        new(imageRepo=IMAGE),
-        new(imageRepo={**IMAGE, "password": "hush"}),
+        in_pipeline(imageRepo=IMAGE),
+        in_pipeline(imageRepo={**IMAGE, "password": "hush"}),
     ),
-    "pipeline.sonarqube": (new(), new(sonarqube=SONAR)),
-    "pipeline.sonarqube.name": (new(sonarqube=SONAR), new(sonarqube={"name": "other"})),
+    "pipeline.sonarqube": (in_pipeline(), in_pipeline(sonarqube=SONAR)),
+    "pipeline.sonarqube.name": (
+        in_pipeline(sonarqube=SONAR),
+        in_pipeline(sonarqube={"name": "other"}),
+    ),
     "pipeline.sonarqube.url": (
-        new(sonarqube=SONAR),
-        new(sonarqube={**SONAR, "url": "https://s.io"}),
+        in_pipeline(sonarqube=SONAR),
+        in_pipeline(sonarqube={**SONAR, "url": "https://s.io"}),
     ),
-    "pipeline.sonarqube.token": (new(sonarqube=SONAR), new(sonarqube={**SONAR, "token": "hush"})),
-    "pipeline.dingTalk": (new(), new(dingTalk=TALK)),
-    "pipeline.dingTalk.name": (new(dingTalk=TALK), new(dingTalk={**TALK, "name": "Robot"})),
+    "pipeline.sonarqube.token": (
+        in_pipeline(sonarqube=SONAR),
+        in_pipeline(sonarqube={**SONAR, "token": "hush"}),
+    ),
+    "pipeline.dingTalk": (in_pipeline(), in_pipeline(dingTalk=TALK)),
+    "pipeline.dingTalk.name": (
+        in_pipeline(dingTalk=TALK),
+        in_pipeline(dingTalk={**TALK, "name": "Robot"}),
+    ),
     "pipeline.dingTalk.webhook": (
-        new(dingTalk=TALK),
-        new(dingTalk={"webhook": "https://proxy.example.com/ding"}),
+        in_pipeline(dingTalk=TALK),
+        in_pipeline(dingTalk={"webhook": "https://proxy.example.com/ding"}),
     ),
     "pipeline.dingTalk.securityType": (
-        new(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
-        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
+        in_pipeline(dingTalk={**TALK, "securityType": "SECRET", "securityValue": "k"}),
+        in_pipeline(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
     ),
     "pipeline.dingTalk.securityValue": (
-        new(dingTalk=TALK),
-        new(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
+        in_pipeline(dingTalk=TALK),
+        in_pipeline(dingTalk={**TALK, "securityType": "KEY", "securityValue": "k"}),
     ),
     "pipeline.dingTalk.atUsers": (
-        new(dingTalk=TALK),
-        new(dingTalk={**TALK, "atUsers": ["138", "139"]}),
+        in_pipeline(dingTalk=TALK),
+        in_pipeline(dingTalk={**TALK, "atUsers": ["138", "139"]}),
     ),
 }
 
-HUSH = new(
+WITH_SECRETS = in_pipeline(
     imageRepo={"user": "me", "password": "hush-1"},
     sonarqube={**SONAR, "token": "hush-2"},
     dingTalk={
@@ -109,7 +136,7 @@ HUSH = new(
         "securityValue": "hush-4",
     },
 )
-"""Every secret that there is."""
+"""Options with a value for every secret."""
 SECRETS = [
     "DINGTALK_SECURITY_TOKEN",
     "DINGTALK_SECURITY_VALUE",
@@ -118,7 +145,7 @@ SECRETS = [
 ]
 
 
-def shown(said: Mapping[str, str], own: Shown) -> Shown:
-    """Every option with what one plugin's file says of it: none that both have is left out."""
-    assert said.keys() == CHANGED.keys()
-    return {**{name: (*change, said[name]) for name, change in CHANGED.items()}, **own}
+def build_table(expected: Mapping[str, str], own: OptionTable) -> OptionTable:
+    """Return the table of one plugin; fail if it misses an option that both plugins have."""
+    assert expected.keys() == CHANGED.keys()
+    return {**{name: (*change, expected[name]) for name, change in CHANGED.items()}, **own}

@@ -1,4 +1,4 @@
-"""CI files against the JSON Schemas of their vendors."""
+"""Validation of CI files by the JSON Schemas of their vendors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Resolvers: TypeAlias = dict[str, list[tuple[str, re.Pattern[str]]]]
 
 
 class Loader(yaml.CSafeLoader):
-    """Booleans by YAML 1.2, as the CI systems read them: `on` is a key."""
+    """A loader with the booleans of YAML 1.2, as CI systems read them: `on` is text."""
 
     yaml_implicit_resolvers: ClassVar[Resolvers] = {  # type: ignore[misc]
         first: [(tag, regexp) for tag, regexp in found if not tag.endswith(":bool")]

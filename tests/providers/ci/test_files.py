@@ -1,4 +1,4 @@
-"""CI files in real repositories: written, compared, drifted, moved, removed; and their origin."""
+"""CI files in repositories: written, compared, moved and removed; and the sources of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from providers._git.objects import hash_blob
 from providers.ci.generic import CIGeneric
 from providers.ci.github import GitHubActions
 from providers.ci.gitlab import GitLabCI
-from tests.providers._git.repos import call, faults, listed, log, make, options, push, show
+from tests.providers._git.repos import (
+    call,
+    faults,
+    list_files,
+    list_messages,
+    make,
+    options,
+    push,
+    show,
+)
 
 SCM = {"scmType": "local", "owner": "me", "name": "app"}
 MAIN = ".github/workflows/main.yml"
@@ -35,39 +44,39 @@ def generic(kind: str = "github", **ci: Any) -> Any:
 
 
 def written(provider: AnyProvider, chosen: Any, directory: Path) -> dict[str, str]:
-    """Make the files that end up in the repository, by path."""
+    """Return the files that the provider writes to the repository, by path."""
     bare = make(directory)
     provider.create(chosen, call(directory))
-    return {path: show(bare, path) for path in listed(bare) - {"README.md"}}
+    return {path: show(bare, path) for path in list_files(bare) - {"README.md"}}
 
 
-def test_a_commit_says_what_and_for_whom(tmp_path: Path) -> None:
+def test_commit_has_a_subject_and_marks(tmp_path: Path) -> None:
     bare = make(tmp_path)
     GitHubActions().create(github(), call(tmp_path, "github-actions"))
-    newest = log(bare)[0]
+    newest = list_messages(bare)[0]
     assert newest.splitlines()[0] == f"ci: write {MAIN}"
     assert {"Dtm-Address: github-actions/a", "Dtm-Lineage: line-1", "Dtm-Token: t-1"} <= set(
         newest.splitlines()
     )
 
 
-def test_nothing_to_change_makes_no_commit(tmp_path: Path) -> None:
+def test_unchanged_files_make_no_commit(tmp_path: Path) -> None:
     bare = make(tmp_path)
     made = GitHubActions().create(github(), call(tmp_path))
     GitHubActions().update(github(), made, call(tmp_path))
     GitHubActions().create(github(), call(tmp_path))
-    assert len(log(bare)) == 2
+    assert len(list_messages(bare)) == 2
 
 
-def test_only_own_files_are_touched(tmp_path: Path) -> None:
+def test_create_and_delete_touch_only_own_files(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {".github/workflows/release.yml": YAML, "src/x.go": "package x\n"})
     made = GitHubActions().create(github(), call(tmp_path))
     GitHubActions().delete(github(), made, call(tmp_path))
-    assert listed(bare) == {"README.md", ".github/workflows/release.yml", "src/x.go"}
+    assert list_files(bare) == {"README.md", ".github/workflows/release.yml", "src/x.go"}
 
 
-def test_a_file_that_is_no_longer_wanted_goes_with_the_update(tmp_path: Path) -> None:
+def test_update_removes_files_that_are_not_wanted(tmp_path: Path) -> None:
     bare = make(tmp_path)
     made = CIGeneric().create(
         generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path)
@@ -75,10 +84,10 @@ def test_a_file_that_is_no_longer_wanted_goes_with_the_update(tmp_path: Path) ->
     CIGeneric().update(
         generic(configContents={"b.yml": "on: release\n", "c.yml": YAML}), made, call(tmp_path)
     )
-    assert listed(bare) == {"README.md", ".github/workflows/b.yml", ".github/workflows/c.yml"}
+    assert list_files(bare) == {"README.md", ".github/workflows/b.yml", ".github/workflows/c.yml"}
 
 
-def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(
+def test_update_does_not_overwrite_a_file_of_another_author(
     tmp_path: Path,
 ) -> None:
     bare = make(tmp_path)
@@ -92,14 +101,14 @@ def test_an_update_refuses_to_take_over_what_others_put_where_a_new_file_goes(
     assert show(bare, ".github/workflows/b.yml") == "on: release\n"
 
 
-def test_the_same_content_by_somebody_else_is_accepted(tmp_path: Path) -> None:
+def test_existing_file_with_wanted_content_is_accepted(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {".github/workflows/a.yml": YAML})
     CIGeneric().create(generic(configContents={"a.yml": YAML}), call(tmp_path))
-    assert len(log(bare)) == 2
+    assert len(list_messages(bare)) == 2
 
 
-def test_files_move_with_their_repository(tmp_path: Path) -> None:
+def test_update_moves_files_to_another_repository(tmp_path: Path) -> None:
     old, new = make(tmp_path), make(tmp_path, "repos/me/web.git")
     provider, elsewhere = (
         GitHubActions(),
@@ -109,26 +118,26 @@ def test_files_move_with_their_repository(tmp_path: Path) -> None:
     live = provider.read(elsewhere, made, call(tmp_path))
     assert live is not None and live.attributes["files"] == made.attributes["files"]
     moved = provider.update(elsewhere, live, call(tmp_path))
-    assert listed(old) == {"README.md"}
-    assert listed(new) == {"README.md", MAIN}
+    assert list_files(old) == {"README.md"}
+    assert list_files(new) == {"README.md", MAIN}
     assert moved.outputs["repoURL"] == "./repos/me/web.git"
     assert provider.read(elsewhere, moved, call(tmp_path)) == moved
 
 
-def test_both_spellings_of_a_repository_are_one(tmp_path: Path) -> None:
+def test_older_repository_options_have_the_same_identity(tmp_path: Path) -> None:
     provider = GitHubActions()
     flat = options(provider, scmType="local", owner="me", repo="app", language={"name": "go"})
     assert provider.identity(flat) == provider.identity(github())
 
 
-def test_a_missing_repository_is_absent_to_read_and_an_error_to_create(tmp_path: Path) -> None:
+def test_missing_repository_reads_as_absent_and_create_fails(tmp_path: Path) -> None:
     assert GitHubActions().read(github(), None, call(tmp_path)) is None
     with pytest.raises(NotFoundError, match="there is no repository") as missing:
         GitHubActions().create(github(), call(tmp_path))
     assert "repo-scaffolding" in missing.value.hint
 
 
-def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(
+def test_missing_branch_is_refused_with_the_existing_ones(
     tmp_path: Path,
 ) -> None:
     bare = make(tmp_path)
@@ -138,20 +147,20 @@ def test_an_empty_repository_gets_its_branch_and_a_mistyped_branch_is_refused(
     with pytest.raises(ProviderError, match="has no branch mian") as refused:
         GitHubActions().create(wrong, call(tmp_path))
     assert refused.value.hint == "set branch to main, or push mian first"
-    assert listed(bare) == {"README.md"}
+    assert list_files(bare) == {"README.md"}
 
 
-def test_secrets_that_must_exist_are_reported(tmp_path: Path) -> None:
+def test_needed_ci_secrets_are_reported(tmp_path: Path) -> None:
     make(tmp_path)
-    told: list[str] = []
-    calling = replace(call(tmp_path), report=lambda text, _fraction=None: told.append(text))
+    reported: list[str] = []
+    calling = replace(call(tmp_path), report=lambda text, _fraction=None: reported.append(text))
     made = GitHubActions().create(github(imageRepo={"user": "me", "password": "hush"}), calling)
-    assert told == ["Create these CI secrets in app, since dtm does not: IMAGE_REPO_SECRET"]
+    assert reported == ["Create these CI secrets in app, since dtm does not: IMAGE_REPO_SECRET"]
     assert made.outputs["secrets"] == ["IMAGE_REPO_SECRET"]
     assert "hush" not in repr(made)
 
 
-def test_attributes_name_each_file_by_its_content(tmp_path: Path) -> None:
+def test_attributes_hold_the_blob_id_of_each_file(tmp_path: Path) -> None:
     make(tmp_path)
     made = CIGeneric().create(
         generic(configContents={"a.yml": YAML, "b.yml": YAML}), call(tmp_path)
@@ -162,7 +171,7 @@ def test_attributes_name_each_file_by_its_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["url", "name", "branch"])
-def test_what_depends_on_an_unknown_repository_is_unknown(unknown: str) -> None:
+def test_identity_is_unknown_for_an_unknown_repository(unknown: str) -> None:
     scm = {"scmType": "local", "name": "app", unknown: UNKNOWN}
     chosen = options(GitHubActions(), scm=scm, pipeline={"language": {"name": "go"}})
     with pytest.raises(UnknownValueError):
@@ -170,19 +179,19 @@ def test_what_depends_on_an_unknown_repository_is_unknown(unknown: str) -> None:
     assert GitHubActions().predict(chosen, None)["secrets"] == []
 
 
-def test_files_of_a_directory_are_predicted_only_where_there_can_be_one(tmp_path: Path) -> None:
+def test_paths_in_a_directory_are_predicted_only_for_one_file(tmp_path: Path) -> None:
     assert CIGeneric().predict(generic(configLocation="ci"), None)["files"] is UNKNOWN
     assert CIGeneric().predict(generic("jenkins", configLocation="ci"), None)["files"] == [
         "Jenkinsfile"
     ]
 
 
-# --- where the text comes from
+# --- the source of the files
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """Serve YAML at /ok.yml and /raw, a web page at /page, and a number as that status."""
+    """Serve YAML at /ok.yml and /raw, a web page at /page, and the status N at /N."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -248,13 +257,13 @@ def tree(tmp_path: Path) -> Path:
         ("jenkins", "ci/readme.md", {"Jenkinsfile"}),
     ],
 )
-def test_a_location_gives_the_files_of_its_system(
+def test_location_gives_the_files_of_its_ci_system(
     kind: str, location: str, paths: set[str], tree: Path
 ) -> None:
     assert written(CIGeneric(), generic(kind, configLocation=location), tree).keys() == paths
 
 
-def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(
+def test_location_is_a_path_a_file_url_or_below_home(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tree))
@@ -269,20 +278,20 @@ def test_a_location_is_taken_from_the_configuration_a_file_url_or_home(
         assert made.attributes["files"] == {MAIN: hash_blob(YAML.encode())}
 
 
-def test_a_url_is_fetched(url: str, tmp_path: Path) -> None:
+def test_url_is_fetched(url: str, tmp_path: Path) -> None:
     assert written(CIGeneric(), generic(configLocation=f"{url}/ok.yml?x=1"), tmp_path) == {
         ".github/workflows/ok.yml": YAML
     }
 
 
-def test_a_url_without_a_name_gives_the_usual_file(url: str, tmp_path: Path) -> None:
+def test_url_without_a_file_name_gives_the_default_path(url: str, tmp_path: Path) -> None:
     chosen = generic(configLocation=f"{url}/raw", vars={"event": "push"})
     assert CIGeneric().predict(chosen, None)["files"] == [MAIN]
     assert written(CIGeneric(), chosen, tmp_path) == {MAIN: YAML}
 
 
 @pytest.mark.parametrize(
-    ("path", "error", "retryable", "said"),
+    ("path", "error", "retryable", "expected"),
     [
         ("404", NotFoundError, False, ": 404 "),
         ("403", AuthError, False, ": 403 "),
@@ -291,22 +300,22 @@ def test_a_url_without_a_name_gives_the_usual_file(url: str, tmp_path: Path) -> 
         ("page", ProviderError, False, "is not a YAML map"),
     ],
 )
-def test_a_url_that_gives_no_file_is_an_error(
-    path: str, error: type[ProviderError], retryable: bool, said: str, url: str, tmp_path: Path
+def test_url_without_a_usable_file_fails(
+    path: str, error: type[ProviderError], retryable: bool, expected: str, url: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=said) as raised:
+    with pytest.raises(error, match=expected) as raised:
         CIGeneric().read(generic(configLocation=f"{url}/{path}"), None, call(tmp_path))
     assert raised.value.retryable is retryable
 
 
-def test_a_server_that_does_not_answer_may_be_tried_again(url: str, tmp_path: Path) -> None:
+def test_unreachable_server_is_retryable(url: str, tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match="cannot fetch") as raised:
         CIGeneric().read(generic(configLocation="http://127.0.0.1:1/x.yml"), None, call(tmp_path))
     assert raised.value.retryable
 
 
 @pytest.mark.parametrize(
-    ("kind", "location", "said"),
+    ("kind", "location", "expected"),
     [
         ("github", "nowhere.yml", "cannot read"),
         ("gitlab", "ci/sub", "has no file for GitLab CI"),
@@ -317,19 +326,19 @@ def test_a_server_that_does_not_answer_may_be_tried_again(url: str, tmp_path: Pa
         ("github", "twins", "has several files of the same name"),
     ],
 )
-def test_a_location_that_gives_nothing_usable_is_an_error(
-    kind: str, location: str, said: str, tree: Path
+def test_location_without_a_usable_file_fails(
+    kind: str, location: str, expected: str, tree: Path
 ) -> None:
     (tree / "broken.yml").write_text("a: [", "utf-8")
     (tree / "latin.yml").write_bytes(b"\xff\xfe")
     for name in ("a", "b"):
         (tree / "twins" / name).mkdir(parents=True)
         (tree / "twins" / name / "x.yml").write_text(YAML, "utf-8")
-    with pytest.raises(ProviderError, match=said):
+    with pytest.raises(ProviderError, match=expected):
         CIGeneric().read(generic(kind, configLocation=location), None, call(tree))
 
 
-def test_contents_win_over_a_location(tmp_path: Path) -> None:
+def test_contents_take_precedence_over_location(tmp_path: Path) -> None:
     assert written(
         CIGeneric(), generic(configContents={"a.yml": YAML}, configLocation="nowhere"), tmp_path
     ).keys() == {".github/workflows/a.yml"}
@@ -345,7 +354,7 @@ run: if [[ -f x ]]; then :; fi
 """
 
 
-def test_variables_are_filled_in_and_what_only_looks_like_one_stays(tmp_path: Path) -> None:
+def test_variables_are_replaced_and_other_brackets_kept(tmp_path: Path) -> None:
     chosen = generic(
         configContents={"a.yml": TEMPLATE}, vars={"event": "push", "image": {"name": "me/app"}}
     )
@@ -353,7 +362,7 @@ def test_variables_are_filled_in_and_what_only_looks_like_one_stays(tmp_path: Pa
     assert content == TEMPLATE.replace("[[ event ]]", "push").replace("[[ .image.name ]]", "me/app")
 
 
-def test_without_variables_nothing_is_filled_in(tmp_path: Path) -> None:
+def test_brackets_are_kept_without_values(tmp_path: Path) -> None:
     assert (
         written(
             CIGeneric(), generic(configContents={"a.yml": "on: '[[ event ]]'\n"}), tmp_path
@@ -373,7 +382,7 @@ def test_every_variable_without_a_value_is_named(tmp_path: Path) -> None:
     assert raised.value.hint == "set the values in vars (set are b, d)"
 
 
-def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None:
+def test_template_variables_replace_curly_brackets(tmp_path: Path) -> None:
     (tmp_path / "t.yml").write_text("x: {script: ['echo {{ .Name }} ${{ y }}']}\n", "utf-8")
     given = {
         "scmType": "local",
@@ -389,7 +398,7 @@ def test_the_old_generic_plugin_fills_in_curly_variables(tmp_path: Path) -> None
         GitLabCI().read(options(GitLabCI(), **given), None, call(tmp_path))
 
 
-def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
+def test_user_files_can_use_options_but_no_secrets(
     tmp_path: Path,
 ) -> None:
     pipeline: dict[str, Any] = {
@@ -411,7 +420,7 @@ def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
 
 
 @pytest.mark.parametrize(
-    ("ci", "said"),
+    ("ci", "expected"),
     [
         ({"type": "github"}, "set ci.configLocation or ci.configContents"),
         ({"type": "circle", "configLocation": "x"}, 'must be one of "github", "gitlab", "jenkins"'),
@@ -421,11 +430,11 @@ def test_the_pipeline_s_options_are_variables_of_its_own_files_but_for_secrets(
         ),
     ],
 )
-def test_nonsense_is_refused_before_anything_runs(ci: dict[str, Any], said: str) -> None:
-    assert said in faults(CIGeneric(), scm=SCM, ci=ci)
+def test_invalid_options_are_refused(ci: dict[str, Any], expected: str) -> None:
+    assert expected in faults(CIGeneric(), scm=SCM, ci=ci)
 
 
-def test_the_old_name_of_the_repository_is_accepted(tmp_path: Path) -> None:
+def test_older_name_project_repo_is_accepted(tmp_path: Path) -> None:
     chosen: Any = options(
         CIGeneric(),
         projectRepo=SCM,
@@ -434,19 +443,19 @@ def test_the_old_name_of_the_repository_is_accepted(tmp_path: Path) -> None:
     assert written(CIGeneric(), chosen, tmp_path) == {"Jenkinsfile": "node {}\n"}
 
 
-def test_a_record_of_another_kind_owns_nothing(tmp_path: Path) -> None:
+def test_record_without_files_removes_nothing(tmp_path: Path) -> None:
     bare = make(tmp_path)
     push(bare, {MAIN: YAML})
     GitHubActions().delete(
         github(), Resource("x", {"workflowDir": "/repos/me/app"}), call(tmp_path)
     )
-    assert listed(bare) == {"README.md", MAIN}
+    assert list_files(bare) == {"README.md", MAIN}
 
 
 @pytest.mark.parametrize(
     "attributes", [{MAIN: {"localSHA": "1", "scm": []}}, {"files": {MAIN: "?"}}]
 )
-def test_a_record_by_devstream_owns_the_files_it_names(
+def test_devstream_record_owns_the_files_it_names(
     attributes: dict[str, Any], tmp_path: Path
 ) -> None:
     push(make(tmp_path), {MAIN: "on: what DevStream wrote\n"})

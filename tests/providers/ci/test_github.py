@@ -1,4 +1,4 @@
-"""Each option of github-actions and its aliases shows in the workflow, which is always valid."""
+"""Every option of github-actions and its older names changes the workflow, which stays valid."""
 
 from __future__ import annotations
 
@@ -15,103 +15,129 @@ from providers.ci.github import (
 from tests.providers._git.repos import faults, options
 from tests.providers.ci.pipelines import (
     GO,
-    HUSH,
     IMAGE,
     SCM,
     SECRETS,
     SONAR,
     TALK,
-    Given,
-    Shown,
-    files,
-    new,
-    shown,
+    WITH_SECRETS,
+    Options,
+    OptionTable,
+    build_table,
+    in_pipeline,
+    render_files,
 )
 from tests.providers.ci.schemas import load, problems
 
 FLAT = {"scmType": "local", "owner": "me", "repo": "app"}
 
 
-def text(given: Given, provider: GitHubActions | None = None) -> str:
-    [content] = files(provider or GitHubActions(), given).values()
+def text(given: Options, provider: GitHubActions | None = None) -> str:
+    [content] = render_files(provider or GitHubActions(), given).values()
     return content
 
 
-def job(given: Given, name: str) -> Given:
-    found: Given = load(text(given))["jobs"][name]
+def job(given: Options, name: str) -> Options:
+    found: Options = load(text(given))["jobs"][name]
     return found
 
 
-def old(**given: Any) -> Given:
+def with_older_options(**given: Any) -> Options:
     return {**FLAT, **GO, **given}
 
 
-def own(event: str) -> Given:
-    return new(configContents={"x.yml": OWN.replace("push", "[[ event ]]")}, vars={"event": event})
+def with_own_file(event: str) -> Options:
+    return in_pipeline(
+        configContents={"x.yml": OWN_FILE.replace("push", "[[ event ]]")}, vars={"event": event}
+    )
 
 
-def beside(given: Given) -> Given:
-    """Give the older options where DevStream had them: beside `pipeline`."""
+def next_to_pipeline(given: Options) -> Options:
+    """Move the older options next to `pipeline`, where DevStream had them."""
     pipeline = given["pipeline"]
-    kept = {key: value for key, value in pipeline.items() if key not in BESIDE}
-    return {**given, "pipeline": kept, **{key: pipeline[key] for key in BESIDE if key in pipeline}}
+    kept = {key: value for key, value in pipeline.items() if key not in OLDER_NAMES}
+    return {
+        **given,
+        "pipeline": kept,
+        **{key: pipeline[key] for key in OLDER_NAMES if key in pipeline},
+    }
 
 
-OWN = "on: push\njobs: {a: {runs-on: x, steps: [{run: 'true'}]}}\n"
-BESIDE = ("language", "build", "test", "docker")
+OWN_FILE = "on: push\njobs: {a: {runs-on: x, steps: [{run: 'true'}]}}\n"
+OLDER_NAMES = ("language", "build", "test", "docker")
 DOCKER = {"registry": {"username": "me"}}
 HARBOR = {"type": "harbor", "username": "me", "repository": "harbor.example.com:80/library/app"}
 
-OTHERS: Shown = {
-    "pipeline.configContents": (new(), new(configContents={"x.yml": OWN}), OWN),
-    "pipeline.configLocation": (new(), new(configLocation="github.yml"), "echo from a file"),
-    "pipeline.vars": (own("push"), own("pull_request"), "on: pull_request"),
+OWN_OPTIONS: OptionTable = {
+    "pipeline.configContents": (
+        in_pipeline(),
+        in_pipeline(configContents={"x.yml": OWN_FILE}),
+        OWN_FILE,
+    ),
+    "pipeline.configLocation": (
+        in_pipeline(),
+        in_pipeline(configLocation="github.yml"),
+        "echo from a file",
+    ),
+    "pipeline.vars": (with_own_file("push"), with_own_file("pull_request"), "on: pull_request"),
     "pipeline.language.framework": (
-        new(),
-        new(language={"framework": "django"}),
+        in_pipeline(),
+        in_pipeline(language={"framework": "django"}),
         "actions/setup-python@",
     ),
     "pipeline.language.frameWork": (
-        new(),
-        new(language={"frameWork": "spring-boot"}),
+        in_pipeline(),
+        in_pipeline(language={"frameWork": "spring-boot"}),
         "mvn -B test",
     ),
     "pipeline.build.enable": (
-        new(build={"enable": False}),
-        new(build={"enable": True}),
+        in_pipeline(build={"enable": False}),
+        in_pipeline(build={"enable": True}),
         "run: go build ./...",
     ),
-    "pipeline.build.command": (new(build={}), new(build={"command": "make"}), "run: make"),
+    "pipeline.build.command": (
+        in_pipeline(build={}),
+        in_pipeline(build={"command": "make"}),
+        "run: make",
+    ),
     "pipeline.test.command as text": (
-        new(),
-        new(test={"command": "make check"}),
+        in_pipeline(),
+        in_pipeline(test={"command": "make check"}),
         "run: make check",
     ),
-    "pipeline.docker": (new(), new(docker=DOCKER), "password: ${{ secrets.DOCKERHUB_TOKEN }}"),
+    "pipeline.docker": (
+        in_pipeline(),
+        in_pipeline(docker=DOCKER),
+        "password: ${{ secrets.DOCKERHUB_TOKEN }}",
+    ),
     "pipeline.docker.enable": (
-        new(docker={"enable": False, **DOCKER}),
-        new(docker=DOCKER),
+        in_pipeline(docker={"enable": False, **DOCKER}),
+        in_pipeline(docker=DOCKER),
         "tags: me/app:",
     ),
     "pipeline.docker.registry.type": (
-        new(docker={"registry": {**HARBOR, "type": "dockerhub"}}),
-        new(docker={"registry": HARBOR}),
+        in_pipeline(docker={"registry": {**HARBOR, "type": "dockerhub"}}),
+        in_pipeline(docker={"registry": HARBOR}),
         "registry: harbor.example.com:80",
     ),
     "pipeline.docker.registry.username": (
-        new(docker=DOCKER),
-        new(docker={"registry": {"username": "you"}}),
+        in_pipeline(docker=DOCKER),
+        in_pipeline(docker={"registry": {"username": "you"}}),
         "username: you",
     ),
     "pipeline.docker.registry.repository": (
-        new(docker=DOCKER),
-        new(docker={"registry": {"username": "me", "repository": "other"}}),
+        in_pipeline(docker=DOCKER),
+        in_pipeline(docker={"registry": {"username": "me", "repository": "other"}}),
         "tags: me/other:",
     ),
-    "repo": (old(docker=DOCKER), old(docker=DOCKER) | {"repo": "web"}, "tags: me/web:"),
-    "branch": (old(), old(branch="trunk"), "branches: [trunk]"),
+    "repo": (
+        with_older_options(docker=DOCKER),
+        with_older_options(docker=DOCKER) | {"repo": "web"},
+        "tags: me/web:",
+    ),
+    "branch": (with_older_options(), with_older_options(branch="trunk"), "branches: [trunk]"),
 }
-SHOWN = shown(
+OPTIONS = build_table(
     {
         "scm.name": "tags: me/web:",
         "scm.branch": "branches: [trunk]",
@@ -143,19 +169,19 @@ SHOWN = shown(
         "pipeline.dingTalk.securityValue": "DINGTALK_VALUE: ${{ secrets.DINGTALK_SECURITY_VALUE }}",
         "pipeline.dingTalk.atUsers": "DINGTALK_AT: 138,139",
     },
-    OTHERS,
+    OWN_OPTIONS,
 )
-SHOWN |= {
-    name.removeprefix("pipeline."): (beside(before), beside(after), said)
-    for name, (before, after, said) in SHOWN.items()
-    if name.removeprefix("pipeline.").partition(".")[0] in BESIDE
+OPTIONS |= {
+    name.removeprefix("pipeline."): (next_to_pipeline(before), next_to_pipeline(after), expected)
+    for name, (before, after, expected) in OPTIONS.items()
+    if name.removeprefix("pipeline.").partition(".")[0] in OLDER_NAMES
 }
 
 
-@pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
-def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> None:
-    assert said not in text(before)
-    assert said in text(after)
+@pytest.mark.parametrize(("before", "after", "expected"), OPTIONS.values(), ids=OPTIONS)
+def test_every_option_changes_the_file(before: Options, after: Options, expected: str) -> None:
+    assert expected not in text(before)
+    assert expected in text(after)
     assert problems("github-workflows", text(before)) == []
     assert problems("github-workflows", text(after)) == []
 
@@ -171,7 +197,7 @@ SNAKE = {
 }
 
 
-def test_snake_case_says_the_same() -> None:
+def test_snake_case_options_are_accepted() -> None:
     camel = {
         **FLAT,
         "test": {
@@ -184,13 +210,13 @@ def test_snake_case_says_the_same() -> None:
     assert text(SNAKE) == text(camel)
 
 
-def test_both_generations_say_the_same() -> None:
+def test_older_options_render_the_same_file() -> None:
     block = {**GO, "build": {}, "test": {"command": "make"}, "docker": DOCKER}
     assert text({**FLAT, **block}) == text({"scm": SCM, "pipeline": block})
 
 
 @pytest.mark.parametrize(
-    ("provider", "said"),
+    ("provider", "expected"),
     [
         (GitHubActionsGolang(), "go test ./..."),
         (GitHubActionsNodejs(), "npm ci"),
@@ -198,13 +224,13 @@ def test_both_generations_say_the_same() -> None:
     ],
     ids=["githubactions-golang", "githubactions-nodejs", "githubactions-python"],
 )
-def test_an_old_name_is_the_plugin_with_a_language(provider: GitHubActions, said: str) -> None:
-    assert said in text(FLAT, provider)
+def test_older_name_sets_a_default_language(provider: GitHubActions, expected: str) -> None:
+    assert expected in text(FLAT, provider)
     assert provider.plugin == GitHubActions.plugin
-    assert said in text({**FLAT, "language": {"name": provider.language}})
+    assert expected in text({**FLAT, "language": {"name": provider.language}})
 
 
-ALL = new(
+EVERYTHING = in_pipeline(
     build={},
     test={"coverage": {}},
     imageRepo={**IMAGE, "password": "p"},
@@ -213,18 +239,18 @@ ALL = new(
 )
 
 
-def test_jobs_wait_only_for_jobs_that_are_there() -> None:
+def test_jobs_only_need_existing_jobs() -> None:
     for given in (
-        ALL,
-        new(test={"enable": False}, imageRepo=IMAGE),
-        old(test={"enable": False}, docker=DOCKER),
+        EVERYTHING,
+        in_pipeline(test={"enable": False}, imageRepo=IMAGE),
+        with_older_options(test={"enable": False}, docker=DOCKER),
     ):
         jobs = load(text(given))["jobs"]
         assert {need for job in jobs.values() for need in job.get("needs", [])} <= jobs.keys()
 
 
-def test_nobody_gets_more_rights_than_needed() -> None:
-    workflow = load(text(ALL))
+def test_jobs_have_the_least_permissions() -> None:
+    workflow = load(text(EVERYTHING))
     assert workflow["permissions"] == {"contents": "read"}
     beyond = {
         name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job
@@ -232,8 +258,8 @@ def test_nobody_gets_more_rights_than_needed() -> None:
     assert beyond == {"tag": {"contents": "write"}, "notify": {}}
 
 
-def test_actions_are_pinned_to_commits_and_say_their_release() -> None:
-    uses = [line for line in text(ALL).splitlines() if "uses:" in line]
+def test_actions_are_pinned_to_commits_with_their_release() -> None:
+    uses = [line for line in text(EVERYTHING).splitlines() if "uses:" in line]
     assert len(uses) >= 10
     for line in uses:
         action, _, release = line.partition(" # ")
@@ -241,16 +267,16 @@ def test_actions_are_pinned_to_commits_and_say_their_release() -> None:
         assert release.startswith("v")
 
 
-def test_scripts_never_hold_expressions_that_others_fill() -> None:
-    steps = [step for job in load(text(ALL))["jobs"].values() for step in job["steps"]]
+def test_scripts_contain_no_expressions() -> None:
+    steps = [step for job in load(text(EVERYTHING))["jobs"].values() for step in job["steps"]]
     assert all("${{" not in step.get("run", "") for step in steps)
 
 
-def test_secrets_are_named_and_never_told() -> None:
-    assert "hush" not in text(HUSH)
+def test_file_refers_to_secrets_without_their_values() -> None:
+    assert "hush" not in text(WITH_SECRETS)
     provider = GitHubActions()
-    assert provider.list_secrets(options(provider, **HUSH)) == SECRETS
-    assert all(f"secrets.{name} " in text(HUSH) for name in SECRETS)
+    assert provider.list_secrets(options(provider, **WITH_SECRETS)) == SECRETS
+    assert all(f"secrets.{name} " in text(WITH_SECRETS) for name in SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +289,7 @@ def test_secrets_are_named_and_never_told() -> None:
         ("express", "node", "npm"),
     ],
 )
-def test_a_framework_means_its_language(framework: str, language: str, cache: str | None) -> None:
+def test_framework_implies_its_language(framework: str, language: str, cache: str | None) -> None:
     setup = job({"scm": SCM, "pipeline": {"language": {"framework": framework}}}, "test")["steps"][
         1
     ]
@@ -271,20 +297,20 @@ def test_a_framework_means_its_language(framework: str, language: str, cache: st
     assert setup["with"].get("cache") == cache
 
 
-def test_an_unknown_framework_leaves_the_language() -> None:
-    assert "go test" in text(new(language={"name": "golang", "framework": "echo"}))
+def test_unknown_framework_keeps_the_language() -> None:
+    assert "go test" in text(in_pipeline(language={"name": "golang", "framework": "echo"}))
 
 
-def test_a_cache_is_kept_only_where_its_lock_file_is_used() -> None:
+def test_cache_is_used_only_with_its_lock_file() -> None:
     assert (
         "cache"
-        not in job(new(language={"name": "nodejs"}, test={"command": "npm install-test"}), "test")[
-            "steps"
-        ][1]["with"]
+        not in job(
+            in_pipeline(language={"name": "nodejs"}, test={"command": "npm install-test"}), "test"
+        )["steps"][1]["with"]
     )
 
 
-REFUSED: dict[str, tuple[Given, str]] = {
+REFUSED: dict[str, tuple[Options, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
     "gitlab": (
         {"scm": {"url": "https://gitlab.com/me/app"}, "pipeline": GO},
@@ -295,54 +321,60 @@ REFUSED: dict[str, tuple[Given, str]] = {
         "repo cannot be set together with scm",
     ),
     "owner and org": ({**FLAT, "org": "us", **GO}, "owner can't be configured at the same time"),
-    "twice": (new() | GO, "language is set twice"),
-    "unknown language": (new(language={"name": "cobol"}), 'no default test for language "cobol"'),
-    "contradiction": (new(language={"name": "java", "framework": "gin"}), "is for go"),
+    "twice": (in_pipeline() | GO, "language is set twice"),
+    "unknown language": (
+        in_pipeline(language={"name": "cobol"}),
+        'no default test for language "cobol"',
+    ),
+    "contradiction": (in_pipeline(language={"name": "java", "framework": "gin"}), "is for go"),
     "version of nothing": (
-        new(language={"name": "cobol", "version": "6"}, test={"command": "x"}),
+        in_pipeline(language={"name": "cobol", "version": "6"}, test={"command": "x"}),
         "language.version has no effect for cobol",
     ),
     "coverage of python": (
-        new(language={"name": "python"}, test={"coverage": {}}),
+        in_pipeline(language={"name": "python"}, test={"coverage": {}}),
         "test.coverage is only for Go",
     ),
     "two coverages": (
-        new(test={"coverage": {}, "coverageCommand": "x"}),
+        in_pipeline(test={"coverage": {}, "coverageCommand": "x"}),
         "test.coverage cannot be set together",
     ),
     "two images": (
-        new(imageRepo=IMAGE, docker=DOCKER),
+        in_pipeline(imageRepo=IMAGE, docker=DOCKER),
         "docker and imageRepo cannot be set together",
     ),
-    "docker without registry": (new(docker={}), "docker.registry is required"),
+    "docker without registry": (in_pipeline(docker={}), "docker.registry is required"),
     "harbor without host": (
-        new(docker={"registry": {"type": "harbor", "username": "me"}}),
+        in_pipeline(docker={"registry": {"type": "harbor", "username": "me"}}),
         "must include the host",
     ),
-    "password without user": (new(imageRepo={"password": "p"}), "imageRepo.user is required"),
+    "password without user": (
+        in_pipeline(imageRepo={"password": "p"}),
+        "imageRepo.user is required",
+    ),
     "security without value": (
-        new(dingTalk={**TALK, "securityType": "KEY"}),
+        in_pipeline(dingTalk={**TALK, "securityType": "KEY"}),
         "set both dingTalk.securityType and",
     ),
-    "webhook": (new(dingTalk={"webhook": "robot"}), "must be the URL of a DingTalk robot"),
+    "webhook": (in_pipeline(dingTalk={"webhook": "robot"}), "must be the URL of a DingTalk robot"),
     "wrong name": (
-        new(configContents={"ci.txt": ""}),
+        in_pipeline(configContents={"ci.txt": ""}),
         "GitHub Actions does not read ci.txt: rename to *.yml or *.yaml",
     ),
     "same name": (
-        new(configContents={"a/x.yml": "", "b/x.yml": ""}),
+        in_pipeline(configContents={"a/x.yml": "", "b/x.yml": ""}),
         "several files get the same path",
     ),
-    "unknown": (new(imagRepo=IMAGE), "imagRepo"),
+    "unknown": (in_pipeline(imagRepo=IMAGE), "imagRepo"),
 }
 
 
-@pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
-def test_nonsense_is_refused_before_anything_runs(given: Given, said: str) -> None:
-    assert said in faults(GitHubActions(), **given)
+@pytest.mark.parametrize(("given", "expected"), REFUSED.values(), ids=REFUSED)
+def test_invalid_options_are_refused(given: Options, expected: str) -> None:
+    assert expected in faults(GitHubActions(), **given)
 
 
-def test_nothing_to_do_is_refused() -> None:
+def test_pipeline_without_a_job_is_refused() -> None:
     with pytest.raises(ValueError, match="has no job"):
         text({"scm": SCM})
 
@@ -358,15 +390,18 @@ def test_nothing_to_do_is_refused() -> None:
         ({"name": "go", "framework": "gin", "version": "1.23"}, "1.23"),
     ],
 )
-def test_the_version_is_the_asked_one_then_the_framework_s_then_the_language_s(
+def test_version_comes_from_option_framework_or_language(
     language: dict[str, str], version: str
 ) -> None:
     inputs = job({"scm": SCM, "pipeline": {"language": language}}, "test")["steps"][1]["with"]
     assert version in inputs.values()
 
 
-def test_go_resolves_its_modules_where_go_sum_was_not_committed_yet() -> None:
-    for given in (new(build={}), new(build={}, test={"containerName": "golang:1.22"})):
+def test_go_jobs_run_mod_tidy_without_go_sum() -> None:
+    for given in (
+        in_pipeline(build={}),
+        in_pipeline(build={}, test={"containerName": "golang:1.22"}),
+    ):
         for name in ("build", "test"):
             assert "test -f go.sum || go mod tidy" in [
                 step.get("run") for step in job(given, name)["steps"]

@@ -1,4 +1,4 @@
-"""Each option of gitlab-ci and its aliases shows in the pipeline, which is always valid."""
+"""Every option of gitlab-ci and its older names changes the pipeline, which stays valid."""
 
 from __future__ import annotations
 
@@ -10,161 +10,173 @@ from providers.ci.gitlab import GitLabCI, GitLabCIGolang, GitLabCIJava
 from tests.providers._git.repos import faults, options
 from tests.providers.ci.pipelines import (
     GO,
-    HUSH,
     IMAGE,
     SECRETS,
     SONAR,
     TALK,
-    Given,
-    Shown,
-    files,
-    new,
-    shown,
+    WITH_SECRETS,
+    Options,
+    OptionTable,
+    build_table,
+    in_pipeline,
+    render_files,
 )
 from tests.providers.ci.schemas import load, problems
 
 BUILD = {"registry": {"username": "me"}}
-OWN = "stages: [x]\nx: {script: [echo own]}\n"
+OWN_FILE = "stages: [x]\nx: {script: [echo own]}\n"
 
 
-def text(given: Given, provider: GitLabCI | None = None) -> str:
-    [(path, content)] = files(provider or GitLabCI(), given).items()
+def text(given: Options, provider: GitLabCI | None = None) -> str:
+    [(path, content)] = render_files(provider or GitLabCI(), given).items()
     assert path == ".gitlab-ci.yml"
     return content
 
 
-def own(who: str) -> Given:
-    return new(
-        configContents={".gitlab-ci.yml": OWN.replace("own", "[[ who ]]")}, vars={"who": who}
+def with_own_file(who: str) -> Options:
+    return in_pipeline(
+        configContents={".gitlab-ci.yml": OWN_FILE.replace("own", "[[ who ]]")}, vars={"who": who}
     )
 
 
-def java(**stages: Any) -> Given:
+def with_stages(**stages: Any) -> Options:
     return {"pathWithNamespace": "me/app", "branch": "main", **stages}
 
 
-def base(**option: Any) -> Given:
+def base_option(**option: Any) -> Options:
     return {"baseOption": option}
 
 
-OTHERS: Shown = {
-    "pipeline.configContents": (new(), new(configContents={".gitlab-ci.yml": OWN}), "echo own"),
-    "pipeline.configLocation": (new(), new(configLocation="gitlab.yml"), "echo from a file"),
-    "pipeline.vars": (own("Ann"), own("Bob"), "echo Bob"),
-    "templateURL": (java(package={}), java(templateURL="gitlab.yml"), "echo from a file"),
+OWN_OPTIONS: OptionTable = {
+    "pipeline.configContents": (
+        in_pipeline(),
+        in_pipeline(configContents={".gitlab-ci.yml": OWN_FILE}),
+        "echo own",
+    ),
+    "pipeline.configLocation": (
+        in_pipeline(),
+        in_pipeline(configLocation="gitlab.yml"),
+        "echo from a file",
+    ),
+    "pipeline.vars": (with_own_file("Ann"), with_own_file("Bob"), "echo Bob"),
+    "templateURL": (
+        with_stages(package={}),
+        with_stages(templateURL="gitlab.yml"),
+        "echo from a file",
+    ),
     "templateVariables": (
-        java(templateURL="gitlab.yml"),
-        java(templateURL="gitlab.yml", templateVariables={"who": "Ann"}),
+        with_stages(templateURL="gitlab.yml"),
+        with_stages(templateURL="gitlab.yml", templateVariables={"who": "Ann"}),
         "from a file, Ann",
     ),
     "pipeline.language.framework": (
-        new(),
-        new(language={"framework": "spring-boot"}),
+        in_pipeline(),
+        in_pipeline(language={"framework": "spring-boot"}),
         "maven:3.9-eclipse-temurin-17",
     ),
     "pipeline.test.coverage": (
-        new(),
-        new(test={"coverage": {}}),
+        in_pipeline(),
+        in_pipeline(test={"coverage": {}}),
         "- go tool cover -func=coverage.out",
     ),
     "pipeline.dingTalk.atUsers as text": (
-        new(dingTalk=TALK),
-        new(dingTalk={**TALK, "atUsers": "138, 139"}),
+        in_pipeline(dingTalk=TALK),
+        in_pipeline(dingTalk={**TALK, "atUsers": "138, 139"}),
         "DINGTALK_AT: 138, 139",
     ),
     "pathWithNamespace": (
-        java(build=BUILD),
-        java(build=BUILD) | {"pathWithNamespace": "us/group/web"},
+        with_stages(build=BUILD),
+        with_stages(build=BUILD) | {"pathWithNamespace": "us/group/web"},
         "me/web:",
     ),
-    "branch": (java(package={}), java(package={}) | {"branch": "trunk"}, '"trunk"'),
+    "branch": (with_stages(package={}), with_stages(package={}) | {"branch": "trunk"}, '"trunk"'),
     "package.baseOption.enable": (
-        java(deploy={}, package=base(enable=False)),
-        java(deploy={}, package=base(enable=True)),
+        with_stages(deploy={}, package=base_option(enable=False)),
+        with_stages(deploy={}, package=base_option(enable=True)),
         "mvn -B clean package",
     ),
     "package.baseOption.image": (
-        java(package={}),
-        java(package=base(image="maven:3-jdk-21")),
+        with_stages(package={}),
+        with_stages(package=base_option(image="maven:3-jdk-21")),
         "image: maven:3-jdk-21",
     ),
     "package.baseOption.tags": (
-        java(package={}),
-        java(package=base(tags="gitlab-java,big")),
+        with_stages(package={}),
+        with_stages(package=base_option(tags="gitlab-java,big")),
         "tags: [gitlab-java, big]",
     ),
     "package.baseOption.allowedBranch": (
-        java(package={}),
-        java(package=base(allowedBranch=["a", "b"])),
+        with_stages(package={}),
+        with_stages(package=base_option(allowedBranch=["a", "b"])),
         '$CI_COMMIT_BRANCH == "a" || $CI_COMMIT_BRANCH == "b"',
     ),
     "package.scriptCommand": (
-        java(package={}),
-        java(package={"scriptCommand": ["mvn a", "mvn b"]}),
+        with_stages(package={}),
+        with_stages(package={"scriptCommand": ["mvn a", "mvn b"]}),
         "- mvn a\n    - mvn b",
     ),
     "build.baseOption.image": (
-        java(build=BUILD),
-        java(build={**BUILD, **base(image="docker:27")}),
+        with_stages(build=BUILD),
+        with_stages(build={**BUILD, **base_option(image="docker:27")}),
         "image: docker:27",
     ),
     "build.baseOption.tags": (
-        java(build=BUILD),
-        java(build={**BUILD, **base(tags=["big"])}),
+        with_stages(build=BUILD),
+        with_stages(build={**BUILD, **base_option(tags=["big"])}),
         "tags: [big]",
     ),
     "build.baseOption.allowedBranch": (
-        java(build=BUILD),
-        java(build={**BUILD, **base(allowedBranch=["c"])}),
+        with_stages(build=BUILD),
+        with_stages(build={**BUILD, **base_option(allowedBranch=["c"])}),
         '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
     "build.baseOption.enable": (
-        java(package={}, build={**BUILD, **base(enable=False)}),
-        java(package={}, build=BUILD),
+        with_stages(package={}, build={**BUILD, **base_option(enable=False)}),
+        with_stages(package={}, build=BUILD),
         "docker push",
     ),
     "build.registry.username": (
-        java(build=BUILD),
-        java(build={"registry": {"username": "you"}}),
+        with_stages(build=BUILD),
+        with_stages(build={"registry": {"username": "you"}}),
         "--username you",
     ),
     "build.imageName": (
-        java(build=BUILD),
-        java(build={**BUILD, "imageName": "spring"}),
+        with_stages(build=BUILD),
+        with_stages(build={**BUILD, "imageName": "spring"}),
         "me/spring:",
     ),
     "deploy": (
-        java(package={}),
-        java(package={}, deploy={}),
+        with_stages(package={}),
+        with_stages(package={}, deploy={}),
         "helm upgrade --install app helm/app --wait",
     ),
     "deploy.k8sAgentName": (
-        java(deploy={}),
-        java(deploy={"k8sAgentName": "me/app:agent"}),
+        with_stages(deploy={}),
+        with_stages(deploy={"k8sAgentName": "me/app:agent"}),
         "use-context me/app:agent",
     ),
     "deploy.baseOption.enable": (
-        java(package={}, deploy=base(enable=False)),
-        java(package={}, deploy=base(enable=True)),
+        with_stages(package={}, deploy=base_option(enable=False)),
+        with_stages(package={}, deploy=base_option(enable=True)),
         "helm upgrade --install app",
     ),
     "deploy.baseOption.image": (
-        java(deploy={}),
-        java(deploy=base(image="alpine/k8s:1.30.0")),
+        with_stages(deploy={}),
+        with_stages(deploy=base_option(image="alpine/k8s:1.30.0")),
         "image: alpine/k8s:1.30.0",
     ),
     "deploy.baseOption.tags": (
-        java(deploy={}),
-        java(deploy=base(tags="cluster")),
+        with_stages(deploy={}),
+        with_stages(deploy=base_option(tags="cluster")),
         "tags: [cluster]",
     ),
     "deploy.baseOption.allowedBranch": (
-        java(deploy={}),
-        java(deploy=base(allowedBranch=["c"])),
+        with_stages(deploy={}),
+        with_stages(deploy=base_option(allowedBranch=["c"])),
         '  rules:\n    - if: $CI_COMMIT_BRANCH == "c"',
     ),
 }
-SHOWN = shown(
+OPTIONS = build_table(
     {
         "scm.name": "me/web:$CI_COMMIT_SHORT_SHA",
         "scm.branch": '$CI_COMMIT_BRANCH == "trunk"',
@@ -197,19 +209,19 @@ SHOWN = shown(
         "pipeline.dingTalk.securityValue": "DINGTALK_VALUE: $DINGTALK_SECURITY_VALUE",
         "pipeline.dingTalk.atUsers": "DINGTALK_AT: 138,139",
     },
-    OTHERS,
+    OWN_OPTIONS,
 )
 
 
-@pytest.mark.parametrize(("before", "after", "said"), SHOWN.values(), ids=SHOWN)
-def test_an_option_shows_in_the_file(before: Given, after: Given, said: str) -> None:
-    assert said not in text(before)
-    assert said in text(after)
+@pytest.mark.parametrize(("before", "after", "expected"), OPTIONS.values(), ids=OPTIONS)
+def test_every_option_changes_the_file(before: Options, after: Options, expected: str) -> None:
+    assert expected not in text(before)
+    assert expected in text(after)
     assert problems("gitlab-ci", text(before)) == []
     assert problems("gitlab-ci", text(after)) == []
 
 
-def test_snake_case_says_the_same() -> None:
+def test_snake_case_options_are_accepted() -> None:
     snake = {
         "path_with_namespace": "me/app",
         "package": {"base_option": {"allowed_branch": ["x"]}, "script_command": "mvn"},
@@ -223,8 +235,8 @@ def test_snake_case_says_the_same() -> None:
     assert text(snake) == text(camel)
 
 
-def test_the_old_java_pipeline_has_its_three_stages() -> None:
-    pipeline = load(text(java(package={}, build=BUILD, deploy={}), GitLabCIJava()))
+def test_older_java_pipeline_has_three_stages() -> None:
+    pipeline = load(text(with_stages(package={}, build=BUILD, deploy={}), GitLabCIJava()))
     assert pipeline["stages"] == ["package", "build", "deploy"]
     assert pipeline["deploy"]["script"] == [
         "helm upgrade --install app helm/app --set image.repository=me/app"
@@ -233,35 +245,35 @@ def test_the_old_java_pipeline_has_its_three_stages() -> None:
 
 
 @pytest.mark.parametrize("stage", ["package", "build", "deploy"])
-def test_a_stage_s_branches_get_a_pipeline_to_run_in(stage: str) -> None:
-    other = {"package": {}, "build": BUILD, "deploy": {}}[stage] | base(
+def test_workflow_rules_include_the_branches_of_a_stage(stage: str) -> None:
+    other = {"package": {}, "build": BUILD, "deploy": {}}[stage] | base_option(
         allowedBranch=["main", "release"]
     )
-    pipeline = load(text(java(**{stage: other})))
+    pipeline = load(text(with_stages(**{stage: other})))
     assert pipeline["workflow"]["rules"][1] == {
         "if": '$CI_COMMIT_BRANCH == "main" || $CI_COMMIT_BRANCH == "release"'
     }
 
 
 @pytest.mark.parametrize(
-    ("provider", "said"),
+    ("provider", "expected"),
     [(GitLabCIGolang(), "go test ./..."), (GitLabCIJava(), "mvn -B test")],
     ids=["gitlabci-golang", "gitlabci-java"],
 )
-def test_an_old_name_is_the_plugin_with_a_language(provider: GitLabCI, said: str) -> None:
-    assert said in text({"pathWithNamespace": "me/app", "branch": "main"}, provider)
+def test_older_name_sets_a_default_language(provider: GitLabCI, expected: str) -> None:
+    assert expected in text({"pathWithNamespace": "me/app", "branch": "main"}, provider)
     assert provider.plugin == GitLabCI.plugin
 
 
 @pytest.mark.parametrize("name", ["go", "java", "nodejs", "python"])
 def test_each_language_has_an_image_and_a_cache(name: str) -> None:
-    job = load(text(new(language={"name": name})))["test"]
+    job = load(text(in_pipeline(language={"name": name})))["test"]
     assert job["image"].partition(":")[0] in {"golang", "maven", "node", "python"}
     assert job["cache"]["paths"]
 
 
-def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() -> None:
-    everything = new(
+def test_every_job_runs_in_a_declared_stage() -> None:
+    everything = in_pipeline(
         test={"coverage": {}}, imageRepo={**IMAGE, "password": "p"}, sonarqube=SONAR, dingTalk=TALK
     ) | {"package": {}, "deploy": {}}
     pipeline = load(text(everything))
@@ -269,54 +281,57 @@ def test_every_job_runs_in_a_declared_stage_and_waits_for_none_that_is_absent() 
     assert {job["stage"] for job in jobs.values()} - {".post"} == set(pipeline["stages"])
 
 
-def test_secrets_are_named_and_never_told() -> None:
-    assert "hush" not in text(HUSH)
+def test_file_refers_to_secrets_without_their_values() -> None:
+    assert "hush" not in text(WITH_SECRETS)
     provider = GitLabCI()
-    assert provider.list_secrets(options(provider, **HUSH)) == SECRETS
+    assert provider.list_secrets(options(provider, **WITH_SECRETS)) == SECRETS
 
 
-REFUSED: dict[str, tuple[Given, str]] = {
+REFUSED: dict[str, tuple[Options, str]] = {
     "no repository": ({"pipeline": GO}, "scm is required"),
     "github": (
         {"scm": {"url": "https://github.com/me/app"}, "pipeline": GO},
         "gitlab ci only support gitlab repo",
     ),
-    "runner": (new() | {"runner": {"enable": True}}, "this version cannot install a GitLab runner"),
+    "runner": (
+        in_pipeline() | {"runner": {"enable": True}},
+        "this version cannot install a GitLab runner",
+    ),
     "owner twice": (
-        java() | {"owner": "me"},
+        with_stages() | {"owner": "me"},
         "pathWithNamespace cannot be set together with owner",
     ),
     "unknown language": (
-        new(language={"name": "cobol"}, test={"command": "x"}),
+        in_pipeline(language={"name": "cobol"}, test={"command": "x"}),
         "test.containerName is required",
     ),
     "two locations": (
-        new(configLocation="x.yml") | {"templateURL": "y.yml"},
+        in_pipeline(configLocation="x.yml") | {"templateURL": "y.yml"},
         "cannot be set together",
     ),
     "stages of own file": (
-        java(package={}) | {"templateURL": "y.yml"},
+        with_stages(package={}) | {"templateURL": "y.yml"},
         "configure the generated pipeline",
     ),
     "variables of none": (
-        java() | {"templateVariables": {"a": 1}},
+        with_stages() | {"templateVariables": {"a": 1}},
         "templateVariables needs templateURL",
     ),
     "two images": (
-        new(imageRepo=IMAGE) | {"build": BUILD},
+        in_pipeline(imageRepo=IMAGE) | {"build": BUILD},
         "build and pipeline.imageRepo cannot be set together",
     ),
     "wrong name": (
-        new(configContents={"ci.yml": ""}),
+        in_pipeline(configContents={"ci.yml": ""}),
         "GitLab CI does not read ci.yml: rename to .gitlab-ci.yml",
     ),
 }
 
 
-@pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
-def test_nonsense_is_refused_before_anything_runs(given: Given, said: str) -> None:
-    assert said in faults(GitLabCI(), **given)
+@pytest.mark.parametrize(("given", "expected"), REFUSED.values(), ids=REFUSED)
+def test_invalid_options_are_refused(given: Options, expected: str) -> None:
+    assert expected in faults(GitLabCI(), **given)
 
 
-def test_a_runner_that_is_not_wanted_is_fine() -> None:
-    assert text(new() | {"runner": {"enable": False}}) == text(new())
+def test_disabled_runner_is_accepted() -> None:
+    assert text(in_pipeline() | {"runner": {"enable": False}}) == text(in_pipeline())

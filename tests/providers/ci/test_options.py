@@ -1,4 +1,4 @@
-"""No option of a CI plugin does nothing: each has a row in a table that says what it changes."""
+"""Every option of a CI plugin has an effect: a row in a table shows what it changes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dtm.describe import FieldDoc, field_docs
 from dtm.plugins import installed
 from tests.providers._git.repos import options
 from tests.providers.ci.pipelines import FILES, SCM
-from tests.providers.ci.test_github import SHOWN as GITHUB
-from tests.providers.ci.test_gitlab import SHOWN as GITLAB
+from tests.providers.ci.test_github import OPTIONS as GITHUB
+from tests.providers.ci.test_gitlab import OPTIONS as GITLAB
 
 HOST = {"owner": "me", "name": "app", "baseURL": "git.example.com"}
 GIVEN: dict[str, dict[str, Any]] = {
@@ -21,8 +21,8 @@ GIVEN: dict[str, dict[str, Any]] = {
     "ci-generic": {"ci": {"type": "jenkins", "configContents": {"Jenkinsfile": "node {}"}}},
 }
 
-# what is asked for before, and what is changed: the file goes elsewhere
-PLACED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+# Options before and after: the file goes to another repository or branch.
+LOCATION_OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "url": ({"url": "./a/app.git"}, {"url": "./b/app.git"}),
     "owner": (SCM, {**SCM, "owner": "you"}),
     "org": ({"scmType": "local", "name": "app"}, {"scmType": "local", "name": "app", "org": "us"}),
@@ -35,37 +35,39 @@ PLACED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"url": "https://git.example.com/me/app", "token": "t"},
     ),
 }
-OLDER = {
-    ("repo" if name == "name" else name): row for name, row in PLACED.items() if name != "token"
+OLDER_OPTIONS = {
+    ("repo" if name == "name" else name): row
+    for name, row in LOCATION_OPTIONS.items()
+    if name != "token"
 }
 
 
-def place(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Find the URL, branch and token that git gets."""
+def locate(plugin: str, destination: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the URL, branch and token that git gets."""
     provider: Any = installed()[plugin]
     found = provider.locate(options(provider, **GIVEN[plugin], **destination))
     return found.url, found.branch, found.token
 
 
 @pytest.mark.parametrize("plugin", GIVEN)
-@pytest.mark.parametrize(("before", "after"), PLACED.values(), ids=PLACED)
-def test_an_option_of_scm_says_where_the_file_goes(
+@pytest.mark.parametrize(("before", "after"), LOCATION_OPTIONS.values(), ids=LOCATION_OPTIONS)
+def test_scm_options_select_the_repository(
     plugin: str, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    assert place(plugin, {"scm": before}) != place(plugin, {"scm": after})
+    assert locate(plugin, {"scm": before}) != locate(plugin, {"scm": after})
 
 
 @pytest.mark.parametrize("plugin", ["github-actions", "gitlab-ci"])
-@pytest.mark.parametrize(("before", "after"), OLDER.values(), ids=OLDER)
-def test_an_older_option_says_the_same_as_that_of_scm(
+@pytest.mark.parametrize(("before", "after"), OLDER_OPTIONS.values(), ids=OLDER_OPTIONS)
+def test_older_options_select_the_same_repository_as_scm(
     plugin: str, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     flat = [
         {("repo" if key == "name" else key): value for key, value in given.items()}
         for given in (before, after)
     ]
-    assert [place(plugin, given) for given in flat] == [
-        place(plugin, {"scm": given}) for given in (before, after)
+    assert [locate(plugin, given) for given in flat] == [
+        locate(plugin, {"scm": given}) for given in (before, after)
     ]
 
 
@@ -75,8 +77,8 @@ def ci(**given: Any) -> dict[str, Any]:
 
 GREET = {"Jenkinsfile": "echo [[ who ]]"}
 
-# what is asked for before, what is changed, and what the repository then holds
-GENERIC: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
+# Options before and after, and the file that the repository then contains.
+GENERIC_OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
     "ci.type": (
         ci(configLocation="github.yml"),
         ci(type="gitlab", configLocation="github.yml"),
@@ -100,12 +102,14 @@ GENERIC: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize(("before", "after", "said"), GENERIC.values(), ids=GENERIC)
-def test_an_option_of_ci_generic_shows_in_the_files(
-    before: dict[str, Any], after: dict[str, Any], said: tuple[str, str]
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), GENERIC_OPTIONS.values(), ids=GENERIC_OPTIONS
+)
+def test_every_option_of_ci_generic_changes_the_files(
+    before: dict[str, Any], after: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     provider: Any = installed()["ci-generic"]
-    path, text = said
+    path, text = expected
     held = [
         provider.build_source(options(provider, **given), "app").load_files(FILES)
         for given in (before, after)
@@ -117,7 +121,7 @@ def test_an_option_of_ci_generic_shows_in_the_files(
 TABLES: dict[str, Mapping[str, Sequence[Any]]] = {
     "github-actions": GITHUB,
     "gitlab-ci": GITLAB,
-    "ci-generic": GENERIC,
+    "ci-generic": GENERIC_OPTIONS,
 }
 EXEMPT = {
     "gitlab-ci": {
@@ -127,39 +131,43 @@ EXEMPT = {
 }
 
 
-def leaves(found: Sequence[FieldDoc], above: str = "") -> Iterator[str]:
-    """Yield the paths of options that hold no further options."""
+def list_leaves(found: Sequence[FieldDoc], above: str = "") -> Iterator[str]:
+    """Yield the paths of options that contain no further options."""
     for item in found:
-        yield from leaves(item.inner, f"{above}{item.key}.") if item.inner else [above + item.key]
+        yield from (
+            list_leaves(item.inner, f"{above}{item.key}.") if item.inner else [above + item.key]
+        )
 
 
-def at(given: Any, path: str) -> Any:
+def look_up(given: Any, path: str) -> Any:
     for key in path.split("."):
         given = given.get(key) if isinstance(given, dict) else None
     return given
 
 
-def covered(plugin: str) -> set[str]:
-    """Yield the options that a row changes and is named after."""
-    placed = {f"scm.{name}" for name in PLACED} | (set(OLDER) if plugin != "ci-generic" else set())
+def list_covered(plugin: str) -> set[str]:
+    """Return the options with a row that is named after them and changes them."""
+    placed = {f"scm.{name}" for name in LOCATION_OPTIONS} | (
+        set(OLDER_OPTIONS) if plugin != "ci-generic" else set()
+    )
     return placed | {
         name
         for name, (before, after, _) in TABLES[plugin].items()
-        if at(before, name) != at(after, name)
+        if look_up(before, name) != look_up(after, name)
     }
 
 
 CI_PLUGINS = [name for name, provider in installed().items() if provider.plugin in TABLES]
 
 
-def test_all_ci_plugins_are_looked_at() -> None:
+def test_table_covers_all_ci_plugins() -> None:
     assert len(CI_PLUGINS) == 9
     assert {installed()[name].plugin for name in CI_PLUGINS} == TABLES.keys()
 
 
 @pytest.mark.parametrize("name", CI_PLUGINS)
-def test_every_option_has_a_row_or_a_reason_to_have_none(name: str) -> None:
+def test_every_option_has_a_row_or_is_exempt(name: str) -> None:
     provider = installed()[name]
-    every = set(leaves(field_docs(provider.options)))
+    every = set(list_leaves(field_docs(provider.options)))
     exempt = EXEMPT.get(provider.plugin, {}).keys()
-    assert every - covered(provider.plugin) == set(exempt)
+    assert every - list_covered(provider.plugin) == set(exempt)

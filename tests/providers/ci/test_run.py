@@ -1,4 +1,4 @@
-"""The commands of generated pipelines, run in scaffolded repositories and against a robot."""
+"""The commands of generated pipelines run in scaffolded repositories and send messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_NETWORK = (
 
 
 def bash(script: str, directory: Path, **env: str) -> str:
-    """Run as a CI runner does: stop at the first failure."""
+    """Run a script as a CI runner does, which stops at the first failure."""
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=directory,
@@ -57,7 +57,7 @@ def bash(script: str, directory: Path, **env: str) -> str:
 
 
 def scaffold(template: str, directory: Path) -> Path:
-    """Clone a scaffolded repository whose pipelines are in it."""
+    """Clone a scaffolded repository that contains both pipelines."""
     scaffolding: AnyProvider = repo_scaffolding()
     scaffolding.create(
         options(scaffolding, destinationRepo=SCM, sourceRepo=template), call(directory)
@@ -83,7 +83,7 @@ def scaffold(template: str, directory: Path) -> Path:
 
 
 def scripts(clone: Path) -> list[str]:
-    """Collect the commands of both pipelines, each once: most are the same."""
+    """Return the scripts of both pipelines without duplicates."""
     jobs = load((clone / ".github/workflows/main.yml").read_text())["jobs"].values()
     found = [
         "\n".join(step["run"].strip() for step in job["steps"] if "run" in step) for job in jobs
@@ -103,9 +103,7 @@ def scripts(clone: Path) -> list[str]:
         ("java-springboot", "mvn"),
     ],
 )
-def test_the_commands_run_in_a_scaffolded_repository(
-    template: str, tool: str, tmp_path: Path
-) -> None:
+def test_commands_run_in_a_scaffolded_repository(template: str, tool: str, tmp_path: Path) -> None:
     clone = scaffold(template, tmp_path)
     jobs = scripts(clone)
     if not shutil.which(tool):
@@ -115,7 +113,7 @@ def test_the_commands_run_in_a_scaffolded_repository(
 
 
 @pytest.mark.long
-def test_the_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> None:
+def test_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> None:
     clone = scaffold("python-flask", tmp_path)
     tools = tmp_path / "tools"
     subprocess.run([sys.executable, "-m", "venv", str(tools)], check=True)
@@ -133,7 +131,7 @@ def test_the_commands_run_in_a_scaffolded_python_repository(tmp_path: Path) -> N
 
 @pytest.fixture
 def tagging(tmp_path: Path) -> tuple[Path, str]:
-    """Make a clone, and the script that tags its commit."""
+    """Return a clone and the script that tags its commit."""
     bare = make(tmp_path)
     provider = GitHubActions()
     provider.create(
@@ -158,7 +156,7 @@ def tagging(tmp_path: Path) -> tuple[Path, str]:
         (["1.2.3", "0.9.9"], "1.2.4"),
     ],
 )
-def test_the_next_version_follows_the_newest_tag(
+def test_next_version_follows_the_newest_tag(
     before: list[str], after: str, tagging: tuple[Path, str], tmp_path: Path
 ) -> None:
     clone, script = tagging
@@ -169,14 +167,14 @@ def test_the_next_version_follows_the_newest_tag(
     assert after in git(tmp_path / "repos/me/app.git", "tag").split()
 
 
-def test_a_commit_that_has_a_version_keeps_it(tagging: tuple[Path, str], tmp_path: Path) -> None:
+def test_commit_with_a_version_keeps_it(tagging: tuple[Path, str], tmp_path: Path) -> None:
     clone, script = tagging
     for _ in range(2):
         bash(script, clone, GITHUB_OUTPUT=str(tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "version=0.0.1\n" * 2
 
 
-def test_coverage_is_shown_in_the_summary_and_its_failure_fails_the_job(tmp_path: Path) -> None:
+def test_coverage_is_shown_and_its_failure_fails_the_job(tmp_path: Path) -> None:
     make(tmp_path)
     provider = GitHubActions()
     for command, code in (("echo 'total: 80 %'", 0), ("exit 3", 3)):
@@ -196,7 +194,7 @@ def test_coverage_is_shown_in_the_summary_and_its_failure_fails_the_job(tmp_path
 
 @pytest.fixture
 def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """Serve a robot: its URL, and the messages it got; it refuses the token "wrong"."""
+    """Serve a DingTalk robot; yield its URL and the messages. It refuses the token "wrong"."""
     sent: list[tuple[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -221,7 +219,7 @@ def robot() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 
 
 def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
-    """Find the notify job's script and environment, expressions replaced as by a runner."""
+    """Return script and environment of the notify job, with expressions replaced."""
     provider = GitHubActions()
     pipeline = {
         "language": {"name": "go"},
@@ -241,7 +239,7 @@ def message(url: str, **talk: str) -> tuple[str, dict[str, str]]:
     return step["run"], {name: known.get(name, str(value)) for name, value in step["env"].items()}
 
 
-def test_dingtalk_is_told_who_and_what(
+def test_dingtalk_message_has_title_text_and_mentions(
     robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
 ) -> None:
     url, sent = robot
@@ -256,7 +254,7 @@ def test_dingtalk_is_told_who_and_what(
     assert body["at"] == {"atMobiles": ["138", "139"]}
 
 
-def test_dingtalk_gets_a_signature_where_it_wants_one(
+def test_dingtalk_message_is_signed_if_required(
     robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
 ) -> None:
     url, sent = robot
@@ -267,7 +265,7 @@ def test_dingtalk_gets_a_signature_where_it_wants_one(
     assert query["sign"] == [base64.b64encode(expected).decode()]
 
 
-def test_a_message_that_is_refused_fails_the_job(
+def test_refused_message_fails_the_job(
     robot: tuple[str, list[tuple[str, Any]]], tmp_path: Path
 ) -> None:
     script, env = message(robot[0])

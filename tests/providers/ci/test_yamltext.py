@@ -1,4 +1,4 @@
-"""YAML with comments: what is read back is what was written."""
+"""YAML with comments loads as the value that was dumped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTED: Any = st.builds(
 
 
 def plain(value: Any) -> Any:
-    """Without comments, tuples as lists."""
+    """Return the value without comments, with tuples as lists."""
     match value:
         case Commented():
             return plain(value.value)
@@ -44,11 +44,11 @@ def plain(value: Any) -> Any:
 
 
 @given(st.dictionaries(KEYS, NODES | NOTED | st.lists(NOTED, max_size=2), max_size=4))
-def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
+def test_dumped_yaml_loads_as_the_same_value(document: dict[str, Any]) -> None:
     assert (yaml.safe_load(dump(document, "hello\nworld")) or {}) == plain(document)
 
 
-def test_it_looks_as_a_person_would_write_it() -> None:
+def test_dumped_yaml_has_comments_and_literal_blocks() -> None:
     text = dump(
         {
             "name": "CI",

@@ -1,4 +1,4 @@
-"""The older names of repo-scaffolding take its options as well as their own."""
+"""The older names of repo-scaffolding accept its options and their own."""
 
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from providers.scaffolding.provider import github_golang, gitlab_golang, repo_sc
 from tests.providers._git.repos import options
 
 ADDRESS = Address("repo-scaffolding", "a")
-PLACE = {"owner": "me", "name": "app", "scmType": "local"}
-GENERAL: dict[str, Any] = {
-    "destinationRepo": {**PLACE, "branch": "trunk", "visibility": "private"},
+LOCATION = {"owner": "me", "name": "app", "scmType": "local"}
+NESTED: dict[str, Any] = {
+    "destinationRepo": {**LOCATION, "branch": "trunk", "visibility": "private"},
     "sourceRepo": "golang-cli",
     "vars": {"imageRepo": "you/app"},
     "author": "Ann <ann@example.com>",
@@ -30,24 +30,22 @@ GENERAL: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("struct", [GithubOptions, GitlabOptions])
-def test_the_general_options_mean_the_same_under_an_older_name(struct: type[GithubOptions]) -> None:
-    values, faults = decode(GENERAL, struct, env={})
+def test_older_names_accept_the_options_of_repo_scaffolding(struct: type[GithubOptions]) -> None:
+    values, faults = decode(NESTED, struct, env={})
     assert not faults
-    assert values == decode(GENERAL, ScaffoldOptions, env={})[0]
+    assert values == decode(NESTED, ScaffoldOptions, env={})[0]
     assert build_golang_request(build(values, struct)) == build_request(
         build(values, ScaffoldOptions)
     )
 
 
 @pytest.mark.parametrize("name", [github_golang, gitlab_golang])
-def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one(
-    tmp_path: Path, name: Any
-) -> None:
+def test_older_names_read_a_repository_of_repo_scaffolding(tmp_path: Path, name: Any) -> None:
     call, old = Call(base_dir=tmp_path, address=ADDRESS), name()
-    made = repo_scaffolding().create(options(repo_scaffolding(), **GENERAL), call)
-    asked = options(old, **GENERAL)
-    assert old.read(asked, made, call) == made
-    assert old.identity(asked) == made.id == "repos/me/app.git"
+    made = repo_scaffolding().create(options(repo_scaffolding(), **NESTED), call)
+    given = options(old, **NESTED)
+    assert old.read(given, made, call) == made
+    assert old.identity(given) == made.id == "repos/me/app.git"
 
 
 @pytest.mark.parametrize(
@@ -58,18 +56,18 @@ def test_a_repository_made_under_the_general_name_is_the_same_under_an_older_one
         ({"url": "./x.git"}, "url"),
     ],
 )
-def test_a_repository_is_named_in_one_place_only(beside: dict[str, str], named: str) -> None:
-    _, faults = decode({**GENERAL, **beside}, GithubOptions, env={})
+def test_options_next_to_destination_repo_are_refused(beside: dict[str, str], named: str) -> None:
+    _, faults = decode({**NESTED, **beside}, GithubOptions, env={})
     assert [fault.message for fault in faults] == [
         f"{named} must be set inside destinationRepo, not next to it"
     ]
 
 
-def test_the_flat_options_may_name_a_template_and_values_too() -> None:
+def test_flat_options_accept_template_and_values() -> None:
     found = build_golang_request(
         options(
             github_golang(),
-            **PLACE,
+            **LOCATION,
             imageRepo="me/x",
             sourceRepo="golang-cli",
             vars={"greeting": "Hi"},
@@ -79,6 +77,6 @@ def test_the_flat_options_may_name_a_template_and_values_too() -> None:
     assert found.vars == {"ImageRepo": "me/x", "greeting": "Hi"}
 
 
-def test_an_unknown_destination_is_said_to_be_unknown() -> None:
+def test_unknown_destination_raises_unknown_value() -> None:
     with pytest.raises(UnknownValueError):
         build_golang_request(build({"destinationRepo": UNKNOWN}, GithubOptions))

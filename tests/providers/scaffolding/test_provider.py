@@ -1,4 +1,4 @@
-"""`repo-scaffolding` over repositories on disk and real smart HTTP, changed by git itself."""
+"""`repo-scaffolding` with repositories on disk and over smart HTTP, changed by git itself."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def git(bare: Path, *args: str, stdin: str = "") -> str:
     return done.stdout.strip()
 
 
-def empty(bare: Path) -> Path:
-    """Make a bare repository as a person does."""
+def init_bare_repository(bare: Path) -> Path:
+    """Create a bare repository as a user does."""
     subprocess.run(["git", "init", "-q", "--bare", "--initial-branch=main", str(bare)], check=True)
     return bare
 
 
-def by_hand(bare: Path, *changes: str, branch: str = "main", orphan: bool = False) -> None:
-    """Commit as a person does; `changes` are those of fast-import, as `write` makes them."""
+def commit_as_user(bare: Path, *changes: str, branch: str = "main", orphan: bool = False) -> None:
+    """Commit as a user does. `changes` are lines for fast-import, as `write_file` returns them."""
     parent = "" if orphan else f"from refs/heads/{branch}^0\n"
     who = "committer Ann <ann@example.com> 1700000000 +0000"
     head = f"commit refs/heads/{branch}\n{who}\ndata 7\nby hand\n{parent}"
     git(bare, "fast-import", "--quiet", "--force", stdin=head + "\n".join(changes) + "\n")
 
 
-def write(path: str, text: str, mode: str = "100644") -> str:
+def write_file(path: str, text: str, mode: str = "100644") -> str:
     return f'M {mode} inline "{path}"\ndata {len(text)}\n{text}'
 
 
@@ -82,40 +82,42 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
 
 
 @pytest.mark.long
-def test_every_promise_is_kept_under_an_old_name(tmp_path: Path) -> None:
+def test_older_name_passes_the_provider_contract(tmp_path: Path) -> None:
     old = "github-repo-scaffolding-golang"
     found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
     assert [result.name for result in found if result.skipped] == []
 
 
 @pytest.mark.long
-def test_every_promise_is_kept_over_http(tmp_path: Path) -> None:
+def test_http_repository_passes_the_provider_contract(tmp_path: Path) -> None:
     served = tmp_path / "served"
     with serve(served) as server:
 
         def trial(directory: Path) -> Trial:
             bare = served / f"{directory.name}.git"
-            empty(bare)
+            init_bare_repository(bare)
 
             def delete_outside() -> None:
                 shutil.rmtree(bare)
-                empty(bare)
+                init_bare_repository(bare)
 
             url = server.with_password(bare.name)
             return Trial(
                 options=options(destination={"url": url}),
                 call=trial_call("repo-scaffolding", directory),
                 changes=[options(destination={"url": url}, vars={"greeting": "Bye"})],
-                drifts={"files": lambda: by_hand(bare, 'D "run.sh"')},
+                drifts={"files": lambda: commit_as_user(bare, 'D "run.sh"')},
                 delete_outside=delete_outside,
-                create_outside=lambda: by_hand(bare, write("README.md", "mine"), orphan=True),
+                create_outside=lambda: commit_as_user(
+                    bare, write_file("README.md", "mine"), orphan=True
+                ),
             )
 
         found = provider_contract(repo_scaffolding(), trial, tmp_path / "worlds")
     assert [result.name for result in found if result.skipped] == []
 
 
-def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) -> None:
+def test_create_renders_the_template_into_one_commit(tmp_path: Path, call: Call) -> None:
     made = repo_scaffolding().create(options(author="Bob <bob@x>"), call)
     bare = tmp_path / "repos" / "app.git"
     assert set(git(bare, "ls-tree", "-r", "--name-only", "main").split()) == FILES
@@ -138,17 +140,17 @@ def test_the_template_is_rendered_into_one_commit(tmp_path: Path, call: Call) ->
 
 @pytest.mark.parametrize("path", sorted(FILES))
 @pytest.mark.parametrize("how", ["changed", "removed", "mode"])
-def test_drift_names_the_very_file(path: str, how: str, tmp_path: Path, call: Call) -> None:
+def test_drift_names_the_changed_file(path: str, how: str, tmp_path: Path, call: Call) -> None:
     made = repo_scaffolding().create(options(), call)
     bare = tmp_path / "repos" / "app.git"
     text = shown(bare, path) + "\n"
     mode = "100644" if path == "run.sh" else "100755"
     change = {
-        "changed": write(path, "x"),
+        "changed": write_file(path, "x"),
         "removed": f'D "{path}"',
-        "mode": write(path, text, mode),
+        "mode": write_file(path, text, mode),
     }[how]
-    by_hand(bare, change, write("others.txt", "not ours"))
+    commit_as_user(bare, change, write_file("others.txt", "not ours"))
     live = repo_scaffolding().read(options(), made, call)
     assert live is not None
     assert differences(made, live) == ["files"]
@@ -162,10 +164,10 @@ def files(resource: Resource) -> Mapping[str, str]:
     return {path: str(value) for path, value in found.items()}
 
 
-def test_an_update_is_one_more_commit_of_what_differs(tmp_path: Path, call: Call) -> None:
+def test_update_commits_only_the_changed_files(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
-    by_hand(bare, write("others.txt", "not ours"))
+    commit_as_user(bare, write_file("others.txt", "not ours"))
     made = provider.update(options(vars={"greeting": "Bye"}), made, call)
     assert git(bare, "diff", "--name-only", "main~1", "main") == "README.md"
     assert shown(bare, "others.txt") == "not ours"
@@ -176,19 +178,17 @@ def test_an_update_is_one_more_commit_of_what_differs(tmp_path: Path, call: Call
     assert git(bare, "rev-list", "--count", "main") == "4"
 
 
-def test_a_new_branch_begins_at_the_old_one(tmp_path: Path, call: Call) -> None:
+def test_new_branch_starts_at_the_recorded_branch(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
-    by_hand(bare, write("others.txt", "not ours"))
+    commit_as_user(bare, write_file("others.txt", "not ours"))
     moved = provider.update(options(destination={"branch": "trunk"}), made, call)
     assert moved.outputs["branch"] == "trunk"
     assert shown(bare, "others.txt", "trunk") == "not ours"
     assert shown(bare, "README.md", "main").endswith("branch main.")
 
 
-def test_a_repository_of_another_state_is_refused_and_never_deleted(
-    tmp_path: Path, call: Call
-) -> None:
+def test_repository_of_another_state_is_refused_and_not_deleted(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
     other = replace(call, lineage="line-2", token="t-2")
@@ -202,16 +202,16 @@ def test_a_repository_of_another_state_is_refused_and_never_deleted(
     assert set(git(bare, "ls-tree", "-r", "--name-only", "main").split()) == FILES
 
 
-def test_a_rewritten_history_is_no_longer_ours(tmp_path: Path, call: Call) -> None:
+def test_repository_with_rewritten_history_is_not_deleted(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
-    by_hand(bare, write("README.md", "mine"), orphan=True)
+    commit_as_user(bare, write_file("README.md", "mine"), orphan=True)
     with pytest.raises(ProviderError, match="was not created by this state"):
         provider.delete(options(), made, call)
     assert shown(bare, "README.md") == "mine"
 
 
-def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: Call) -> None:
+def test_create_continues_after_a_crash_before_the_first_commit(tmp_path: Path, call: Call) -> None:
     repository = GitRepository("./repos/app.git", call=call)
     repository.init_bare({"address": str(call.address), "lineage": call.lineage})
     assert repo_scaffolding().read(options(), None, call) is None
@@ -219,7 +219,7 @@ def test_what_a_crash_left_between_two_steps_is_completed(tmp_path: Path, call: 
     assert set(repository.read() or {}) == FILES
 
 
-def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
+def test_empty_repository_marked_by_another_state_is_refused(tmp_path: Path, call: Call) -> None:
     GitRepository("./repos/app.git", call=call).init_bare(
         {"address": "repo-scaffolding/a", "lineage": "line-2"}
     )
@@ -227,70 +227,72 @@ def test_an_empty_repository_begun_by_another_state_is_refused(tmp_path: Path, c
         repo_scaffolding().create(options(), call)
 
 
-def test_a_repository_made_by_a_person_keeps_everything_but_our_files(
-    tmp_path: Path, call: Call
-) -> None:
+def test_delete_removes_only_dtm_files_from_a_users_repository(tmp_path: Path, call: Call) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
-    empty(bare)
+    init_bare_repository(bare)
     made = provider.create(options(), call)
-    by_hand(bare, write("others.txt", "not ours"))
-    said: list[str] = []
-    provider.delete(options(), made, replace(call, warn=said.append))
+    commit_as_user(bare, write_file("others.txt", "not ours"))
+    warnings: list[str] = []
+    provider.delete(options(), made, replace(call, warn=warnings.append))
     assert git(bare, "ls-tree", "-r", "--name-only", "main") == "others.txt"
-    assert "stays" in said[0]
+    assert "stays" in warnings[0]
     assert provider.read(options(), made, call) is None
 
 
-def tagged(bare: Path) -> None:
-    by_hand(bare, write("others.txt", "not ours"), branch="idea")
+def commit_to_a_tag(bare: Path) -> None:
+    commit_as_user(bare, write_file("others.txt", "not ours"), branch="idea")
     git(bare, "tag", "v1", "idea")
     git(bare, "branch", "-D", "idea")
 
 
-def put_back(bare: Path) -> None:
-    by_hand(bare, write("README.md", "changed"))
-    by_hand(bare, write("README.md", "# app\n"))
+def change_and_revert(bare: Path) -> None:
+    commit_as_user(bare, write_file("README.md", "changed"))
+    commit_as_user(bare, write_file("README.md", "# app\n"))
 
 
-THEIRS: list[Callable[[Path], None]] = [
-    lambda bare: by_hand(bare, write("others.txt", "not ours")),
-    lambda bare: by_hand(bare, write("README.md", "changed")),
-    lambda bare: by_hand(bare, write("idea.txt", "not ours"), branch="idea", orphan=True),
-    tagged,
-    put_back,
+USER_COMMITS: list[Callable[[Path], None]] = [
+    lambda bare: commit_as_user(bare, write_file("others.txt", "not ours")),
+    lambda bare: commit_as_user(bare, write_file("README.md", "changed")),
+    lambda bare: commit_as_user(
+        bare, write_file("idea.txt", "not ours"), branch="idea", orphan=True
+    ),
+    commit_to_a_tag,
+    change_and_revert,
 ]
 
 
 @pytest.mark.parametrize(
-    "write_theirs", THEIRS, ids=["file", "change", "branch", "tag", "put back"]
+    "commit_theirs", USER_COMMITS, ids=["file", "change", "branch", "tag", "put back"]
 )
-def test_what_others_committed_to_a_repository_of_ours_is_kept(
-    write_theirs: Callable[[Path], None], tmp_path: Path, call: Call
+def test_delete_keeps_a_repository_with_commits_of_others(
+    commit_theirs: Callable[[Path], None], tmp_path: Path, call: Call
 ) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
     (tmp_path / "repos" / "app.git.kept-1").symlink_to("nowhere")
     git(bare, "branch", "-f", "idea", "main")
-    write_theirs(bare)
-    said: list[str] = []
+    commit_theirs(bare)
+    warnings: list[str] = []
     provider.delete(
-        options(), provider.read(options(), made, call) or made, replace(call, warn=said.append)
+        options(), provider.read(options(), made, call) or made, replace(call, warn=warnings.append)
     )
     kept = tmp_path / "repos" / "app.git.kept-2"
-    assert said == [f"{bare} has commits of other authors. It is not deleted, but kept as {kept}."]
+    assert warnings == [
+        f"{bare} has commits of other authors. It is not deleted, but kept as {kept}."
+    ]
     assert not bare.exists()
     assert "Ann" in git(kept, "log", "--all", "--format=%an")
     provider.delete(options(), made, call)
 
 
 @pytest.mark.parametrize("pushed", [True, False])
-def test_a_commit_before_a_kill_in_the_middle_of_a_removal_is_kept(
+def test_removal_continues_after_a_kill_and_keeps_pushed_commits(
     pushed: bool, tmp_path: Path, call: Call
 ) -> None:
     provider, bare = repo_scaffolding(), tmp_path / "repos" / "app.git"
     made = provider.create(options(), call)
     if pushed:
-        by_hand(bare, write("others.txt", "not ours"))
+        commit_as_user(bare, write_file("others.txt", "not ours"))
     local = GitRepository(str(bare), call=call).local
     assert local is not None
     bare.rename(local.sibling_path("old"))
@@ -299,7 +301,7 @@ def test_a_commit_before_a_kill_in_the_middle_of_a_removal_is_kept(
     assert left == (["app.git.kept-1"] if pushed else [])
 
 
-def test_where_the_directory_cannot_be_written_to_is_said(
+def test_delete_names_a_directory_that_is_not_writable(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = repo_scaffolding()
@@ -313,7 +315,7 @@ def test_where_the_directory_cannot_be_written_to_is_said(
         provider.delete(options(), made, call)
 
 
-def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, call: Call) -> None:
+def test_plan_refuses_another_repository_url(tmp_path: Path, call: Call) -> None:
     provider = repo_scaffolding()
     made = provider.create(options(), call)
     with pytest.raises(ProviderError, match="the options name another one"):
@@ -322,9 +324,7 @@ def test_another_repository_is_refused_as_soon_as_it_is_planned(tmp_path: Path, 
         provider.predict(options(destination={"url": same}), made)
 
 
-def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(
-    tmp_path: Path, call: Call
-) -> None:
+def test_read_uses_the_recorded_repository_and_refuses_another(tmp_path: Path, call: Call) -> None:
     provider = repo_scaffolding()
     by_name = {
         "destinationRepo": {"scmType": "local", "owner": "me", "name": "app"},
@@ -349,7 +349,7 @@ def test_a_renamed_repository_is_read_where_it_was_and_another_url_is_refused(
     assert differences(made, live) == []
 
 
-def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None:
+def test_visibility_is_only_for_local_repositories(tmp_path: Path, call: Call) -> None:
     with pytest.raises(
         msgspec.ValidationError, match="only be set for a repository on this machine"
     ):
@@ -436,7 +436,7 @@ def test_visibility_is_for_this_machine_only(tmp_path: Path, call: Call) -> None
         ),
     ],
 )
-def test_every_spelling_of_the_options_makes_the_same(
+def test_all_option_spellings_create_the_same_repository(
     plugin: str, given: dict[str, Any], tmp_path: Path, call: Call
 ) -> None:
     provider = installed()[plugin]
@@ -455,7 +455,7 @@ def test_every_spelling_of_the_options_makes_the_same(
     assert made.id == "repos/me/app.git"
 
 
-def test_old_names_without_a_place_say_what_is_missing() -> None:
+def test_older_names_without_a_location_are_refused() -> None:
     for struct in (GithubOptions, GitlabOptions):
         with pytest.raises(
             msgspec.ValidationError, match="this version cannot create repositories"
@@ -463,7 +463,7 @@ def test_old_names_without_a_place_say_what_is_missing() -> None:
             msgspec.convert({"owner": "me", "name": "app", "branch": "main"}, struct)
 
 
-def test_a_remote_that_is_not_there_names_the_next_step(tmp_path: Path, call: Call) -> None:
+def test_missing_remote_names_the_next_step(tmp_path: Path, call: Call) -> None:
     (tmp_path / "served").mkdir()
     with serve(tmp_path / "served") as server:
         asked = options(destination={"url": server.with_password("none.git")})
@@ -474,7 +474,7 @@ def test_a_remote_that_is_not_there_names_the_next_step(tmp_path: Path, call: Ca
     assert "u:p" not in str(caught.value)
 
 
-def test_denied_is_an_error_and_never_gone(tmp_path: Path, call: Call) -> None:
+def test_denied_access_raises_and_is_not_absence(tmp_path: Path, call: Call) -> None:
     (tmp_path / "served").mkdir()
     with serve(tmp_path / "served") as server:
         server.private = True
@@ -484,8 +484,8 @@ def test_denied_is_an_error_and_never_gone(tmp_path: Path, call: Call) -> None:
             )
 
 
-def test_a_token_is_used_and_stays_out_of_what_is_recorded(tmp_path: Path, call: Call) -> None:
-    empty(tmp_path / "served" / "app.git")
+def test_token_is_used_but_not_recorded(tmp_path: Path, call: Call) -> None:
+    init_bare_repository(tmp_path / "served" / "app.git")
     with serve(tmp_path / "served") as server:
         server.private = True
         asked = options(destination={"url": f"{server.url}/app.git", "token": "s3cret-token"})
@@ -496,7 +496,7 @@ def test_a_token_is_used_and_stays_out_of_what_is_recorded(tmp_path: Path, call:
     assert "s3cret" not in str(made)
 
 
-def test_a_missing_git_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_a_missing_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
     assert repo_scaffolding().missing_requirements(options()) == ()
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "install git" in repo_scaffolding().missing_requirements(options())[0]

@@ -1,4 +1,4 @@
-"""Template files become the files of a repository."""
+"""Rendering of template files."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def rendered(path: str, text: str) -> tuple[str, str]:
         ("tpl/file", "tpl/file"),
     ],
 )
-def test_names_in_paths(path: str, target: str) -> None:
+def test_name_placeholder_is_replaced_in_paths(path: str, target: str) -> None:
     assert rendered(path, "x") == (target, "x")
 
 
 @pytest.mark.parametrize("path", ["README.md", ".git/config", "sub/.git/HEAD"])
-def test_what_describes_the_template_is_left_out(path: str) -> None:
+def test_template_readme_and_git_files_are_left_out(path: str) -> None:
     assert render({path: GitFile(b"x")}, "app", VALUES) == {}
 
 
@@ -54,11 +54,11 @@ def test_what_describes_the_template_is_left_out(path: str) -> None:
         ("if [[ -f x ]]; [[1, 2]] {{ .Values.x }}", "if [[ -f x ]]; [[1, 2]] {{ .Values.x }}"),
     ],
 )
-def test_values_in_templates(text: str, expected: str) -> None:
+def test_keys_are_replaced_in_tpl_files(text: str, expected: str) -> None:
     assert rendered("a.tpl", text) == ("a", expected)
 
 
-def test_other_files_are_copied_byte_by_byte() -> None:
+def test_other_files_are_copied_unchanged() -> None:
     file = GitFile(b"\xff[[ .App.Name ]] _app_name_ \r\n", "100755")
     assert render({"bin/x": file}, "app", VALUES) == {"bin/x": file}
     assert render({"run.sh.tpl": GitFile(b"x", "100755")}, "app", VALUES) == {
@@ -66,7 +66,7 @@ def test_other_files_are_copied_byte_by_byte() -> None:
     }
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
+def test_all_template_problems_are_reported_at_once() -> None:
     files = {
         "a.tpl": GitFile(b"one\n[[ imageRep ]] [[ .App.Nam ]]\n[[ if .x ]]y[[ end ]]"),
         "b.tpl": GitFile(b"\xff"),

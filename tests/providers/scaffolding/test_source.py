@@ -1,4 +1,4 @@
-"""Sources of templates."""
+"""Loading of templates from all sources."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def modes(files: dict[str, GitFile]) -> dict[str, str]:
     return {path: file.mode for path, file in files.items()}
 
 
-def packed(kind: str, top: str) -> bytes:
+def build_archive(kind: str, top: str) -> bytes:
     out = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(out, "w") as archive:
@@ -68,16 +68,16 @@ def packed(kind: str, top: str) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "name"), [("zip", "t.zip"), ("tar", "t.tar.gz"), ("tar", "t.TGZ")]
 )
-def test_archives_with_and_without_a_directory_around_everything(
+def test_archives_load_with_and_without_a_top_directory(
     kind: str, name: str, top: str, call: Call
 ) -> None:
-    (call.base_dir / name).write_bytes(packed(kind, top))
+    (call.base_dir / name).write_bytes(build_archive(kind, top))
     files = load_template(f"./{name}", call)
     assert modes(files) == EXPECTED
     assert files["run.sh"].data == (TINY / "run.sh").read_bytes()
 
 
-def test_a_directory_with_its_links(call: Call) -> None:
+def test_directory_template_keeps_symbolic_links(call: Call) -> None:
     shutil.copytree(TINY, call.base_dir / "t")
     (call.base_dir / "t" / "link").symlink_to("run.sh")
     (call.base_dir / "t" / ".git").mkdir()
@@ -87,7 +87,7 @@ def test_a_directory_with_its_links(call: Call) -> None:
     assert files["link"].data == b"run.sh"
 
 
-def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> None:
+def test_git_templates_load_from_disk_and_http(call: Call, tmp_path: Path) -> None:
     bare = GitRepository("served/me/t.git", "trunk", call=call)
     bare.init_bare()
     bare.commit(load_template(str(TINY), call), "template", author="a <a@x>")
@@ -112,8 +112,8 @@ def test_git_repositories_on_disk_and_over_http(call: Call, tmp_path: Path) -> N
             load_template(f"{server.url}/me/other.git", call)
 
 
-def test_an_archive_is_downloaded(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "t.zip").write_bytes(packed("zip", "x/"))
+def test_archive_template_is_downloaded(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "t.zip").write_bytes(build_archive("zip", "x/"))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -153,7 +153,7 @@ class Quiet(SimpleHTTPRequestHandler):
         ("t.tgz", "t.tgz"),
     ],
 )
-def test_what_is_meant(given: Any, expected: str) -> None:
+def test_template_options_resolve_to_a_location(given: Any, expected: str) -> None:
     template = given if isinstance(given, str) else msgspec.convert(given, TemplateRepo)
     assert resolve_template(template) == expected
 
@@ -171,9 +171,7 @@ def test_what_is_meant(given: Any, expected: str) -> None:
         ({"name": "t", "owner": "me", "scmType": "local"}, 'no template "t"'),
     ],
 )
-def test_what_cannot_be_meant_is_refused_when_the_configuration_is_read(
-    given: Any, message: str
-) -> None:
+def test_unknown_template_is_refused_when_options_are_decoded(given: Any, message: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert(
             {"destinationRepo": {"url": "./a.git"}, "sourceRepo": given}, ScaffoldOptions
@@ -183,7 +181,7 @@ def test_what_cannot_be_meant_is_refused_when_the_configuration_is_read(
 
 
 @pytest.mark.parametrize("name", ["./none", "./none.zip", "./broken.zip", "./broken.tar"])
-def test_a_source_that_cannot_be_read_is_named(name: str, call: Call) -> None:
+def test_unreadable_template_is_named(name: str, call: Call) -> None:
     for broken in ("broken.zip", "broken.tar"):
         (call.base_dir / broken).write_bytes(b"nonsense")
     with pytest.raises(ProviderError) as caught:
@@ -192,7 +190,7 @@ def test_a_source_that_cannot_be_read_is_named(name: str, call: Call) -> None:
 
 
 @pytest.mark.parametrize("name", list_templates())
-def test_every_shipped_template_fills_in_completely(name: str, call: Call) -> None:
+def test_every_shipped_template_renders_completely(name: str, call: Call) -> None:
     options = msgspec.convert(
         {"destinationRepo": {"url": "https://git.test/Me/my-app"}, "sourceRepo": name},
         ScaffoldOptions,
@@ -215,7 +213,7 @@ def test_every_shipped_template_fills_in_completely(name: str, call: Call) -> No
     assert b"repository: me/my-app\n" in files["helm/my-app/values.yaml"].data
 
 
-def test_no_shipped_file_would_be_compiled_or_ignored_on_installing() -> None:
+def test_shipped_templates_survive_installation() -> None:
     for path in TEMPLATES_DIR.rglob("*"):
         assert path.suffix != ".py"
         assert path.name != ".gitignore"

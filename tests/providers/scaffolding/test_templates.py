@@ -1,4 +1,4 @@
-"""The shipped templates are real programs: the tools on this machine are run on the result."""
+"""The shipped templates, checked with the compilers and tools on this machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from providers.scaffolding.options import ScaffoldOptions, build_request
 from providers.scaffolding.source import list_templates
 
 GOPATH = Path("/usr/share/gocode")
-"""Where Debian puts the sources of Go libraries."""
+"""The directory in which Debian installs the sources of Go libraries."""
 SERVERS = ["golang-gin", "java-springboot", "nodejs-express", "python-flask"]
 
 
 def scaffold(template: str, directory: Path) -> Path:
-    """Fill the template in for me/my-app."""
+    """Render the template for the application me/my-app."""
     destination = {"url": "./repos/my-app.git", "owner": "me"}
     options = msgspec.convert(
         {"destinationRepo": destination, "sourceRepo": template}, ScaffoldOptions
@@ -43,7 +43,7 @@ def scaffold(template: str, directory: Path) -> Path:
 
 
 def run(*command: str, cwd: Path, **environment: str) -> str:
-    """Standard output, where the tool is on the PATH and says yes."""
+    """Return the output of a command that must succeed; skip the test if it is not installed."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not on the PATH")
     done = subprocess.run(
@@ -62,7 +62,9 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 @pytest.mark.parametrize(
     "command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join
 )
-def test_the_go_tool_is_sound(command: list[str], tmp_path: Path) -> None:
+def test_go_command_template_compiles_and_passes_its_tests(
+    command: list[str], tmp_path: Path
+) -> None:
     app = scaffold("golang-cli", tmp_path)
     out = run(*command, cwd=app, GOPROXY="off", GOFLAGS="-mod=readonly", GOTOOLCHAIN="local")
     assert command[0] == "go" or out == ""
@@ -71,7 +73,9 @@ def test_the_go_tool_is_sound(command: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]], ids=" ".join
 )
-def test_the_go_service_is_sound(command: list[str], tmp_path: Path) -> None:
+def test_go_service_template_compiles_and_passes_its_tests(
+    command: list[str], tmp_path: Path
+) -> None:
     if not (GOPATH / "src" / "github.com" / "gin-gonic" / "gin").is_dir():
         pytest.skip("gin's sources are not on this machine")
     app = scaffold("golang-gin", tmp_path / "src")
@@ -81,7 +85,7 @@ def test_the_go_service_is_sound(command: list[str], tmp_path: Path) -> None:
     assert command[0] == "go" or out == ""
 
 
-def test_the_python_service_is_sound(tmp_path: Path) -> None:
+def test_python_template_passes_its_tests(tmp_path: Path) -> None:
     app = scaffold("python-flask", tmp_path)
     for source in app.rglob("*.py"):
         compile(source.read_text("utf-8"), str(source), "exec")
@@ -89,17 +93,17 @@ def test_the_python_service_is_sound(tmp_path: Path) -> None:
     run(sys.executable, "-W", "error", "-m", "unittest", *tests, cwd=app)
 
 
-def test_the_java_service_is_sound(tmp_path: Path) -> None:
+def test_java_template_parses_and_compiles(tmp_path: Path) -> None:
     app = scaffold("java-springboot", tmp_path)
     assert ET.parse(app / "pom.xml").getroot().tag.endswith("project")
     sources = [str(path) for path in app.rglob("*.java")]
-    # The syntax of all, without their libraries.
+    # Only the syntax, since the libraries are not installed.
     run("javac", "-XDshould-stop.ifNoError=PARSE", *sources, cwd=app)
     plain = [path for path in sources if path.endswith(("Greeter.java", "Greeting.java"))]
     run("javac", "-Xlint:all", "-Werror", "-d", str(tmp_path / "classes"), *plain, cwd=app)
 
 
-def test_the_javascript_service_is_sound(tmp_path: Path) -> None:
+def test_javascript_template_has_valid_syntax_and_lock_file(tmp_path: Path) -> None:
     app = scaffold("nodejs-express", tmp_path)
     package, lock = (
         json.loads((app / name).read_text("utf-8"))
@@ -115,7 +119,7 @@ def test_the_javascript_service_is_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", list_templates())
-def test_the_chart_names_application_and_image(template: str, tmp_path: Path) -> None:
+def test_chart_names_application_and_image(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     assert yaml.safe_load((chart / "Chart.yaml").read_text("utf-8"))["name"] == "my-app"
     assert (
@@ -125,7 +129,7 @@ def test_the_chart_names_application_and_image(template: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("template", list_templates())
-def test_the_chart_is_sound(template: str, tmp_path: Path) -> None:
+def test_chart_renders_the_expected_objects(template: str, tmp_path: Path) -> None:
     chart = scaffold(template, tmp_path) / "helm" / "my-app"
     objects = list(yaml.safe_load_all(run("helm", "template", "live", str(chart), cwd=tmp_path)))
     assert {item["kind"] for item in objects} == (
@@ -136,7 +140,7 @@ def test_the_chart_is_sound(template: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", list_templates())
-def test_the_makefile_is_sound(template: str, tmp_path: Path) -> None:
+def test_makefile_builds_the_image_and_runs_tests(template: str, tmp_path: Path) -> None:
     app = scaffold(template, tmp_path)
     assert "docker build -t me/my-app:latest ." in run("make", "-n", "image", cwd=app)
     assert run("make", "-n", "test", cwd=app)

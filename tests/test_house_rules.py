@@ -101,7 +101,7 @@ def test_classes_stay_small() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_are_one_idea(path: Path) -> None:
+def test_modules_stay_short(path: Path) -> None:
     assert path.read_text("utf-8").count("\n") <= LINES
 
 
@@ -110,7 +110,7 @@ def test_modules_are_one_idea(path: Path) -> None:
     ["engine", "backends", "providers"]
     + [f"dtm/{room}" for room in ("app", "cli", "render", "testing", "trials")],
 )
-def test_packages_hold_nothing_but_their_page(package: str) -> None:
+def test_package_files_hold_only_their_docstring(package: str) -> None:
     """Another distribution may overwrite the three top-level files: nothing may be lost then."""
     for path in (ROOT / package).rglob("__init__.py"):
         if not SHIPPED & set(path.parts):
@@ -123,7 +123,7 @@ PAGES = [path for path in SOURCES if path.name == "__init__.py"]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.parent.relative_to(ROOT)))
-def test_rooms_have_a_page(path: Path) -> None:
+def test_packages_have_a_docstring(path: Path) -> None:
     page = ast.get_docstring(parsed(path)[0]) or ""
     assert page.count("\n") >= 2
     for block in re.findall(r"(?:^ {4}.*\n?|^\n)+", page, re.MULTILINE):
@@ -135,7 +135,7 @@ def test_rooms_have_a_page(path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "shared"), [("backends", {"keys", "lockers", "url"}), ("providers", set[str]())]
 )
-def test_every_adapter_stands_alone(package: str, shared: set[str]) -> None:
+def test_adapters_are_independent(package: str, shared: set[str]) -> None:
     """An adapter that the import contract does not name would be free to import another one."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     independent = {
@@ -166,7 +166,7 @@ def test_adapters_import_modules_of_the_root_only() -> None:
             assert {name for name in found if name.split(".")[0] == "engine"} <= root, path
 
 
-def test_a_class_name_has_one_meaning() -> None:
+def test_class_names_are_unique() -> None:
     places: dict[str, list[str]] = {}
     for where, node, _ in nodes(ast.ClassDef):
         if not node.name.startswith("_"):
@@ -179,7 +179,7 @@ def test_every_folder_of_modules_is_a_package() -> None:
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_every_room_stands_in_the_layers() -> None:
+def test_every_package_is_in_the_layers() -> None:
     """A folder that the import contract does not name would be free to import anything."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     (contract,) = (
@@ -194,7 +194,7 @@ def test_every_room_stands_in_the_layers() -> None:
     assert sorted(named) == sorted(rooms)
 
 
-def test_helpers_stand_in_the_map_of_tests() -> None:
+def test_test_map_lists_every_helper() -> None:
     found = {
         path.relative_to(ROOT / "tests").as_posix()
         for path in (ROOT / "tests").rglob("*.py")
@@ -205,7 +205,7 @@ def test_helpers_stand_in_the_map_of_tests() -> None:
     assert sorted(named) == sorted(found)
 
 
-def test_findings_stand_in_their_list() -> None:
+def test_list_of_findings_is_complete() -> None:
     folder = ROOT / "findings"
     text = (folder / "README.md").read_text("utf-8")
     named = re.findall(r"^\| `([^`]+\.sh)` \|", text, re.MULTILINE)
@@ -221,7 +221,7 @@ def test_protocols_have_at_most_seven_members() -> None:
 
 
 @pytest.mark.parametrize("command", [["version"], ["--help"], ["plan", "--help"]])
-def test_starting_up_loads_nothing_heavy(command: list[str]) -> None:
+def test_start_loads_no_heavy_module(command: list[str]) -> None:
     script = (
         "import sys; from dtm.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"

@@ -75,17 +75,17 @@ script: |
 """
 
 
-def test_options_are_explained_and_those_with_an_example_are_set() -> None:
+def test_sample_explains_options_and_sets_examples() -> None:
     assert "\n".join(option_lines(field_docs(Everything))) + "\n" == SAMPLE
 
 
-def test_an_example_from_elsewhere_says_what_is_set() -> None:
+def test_given_example_decides_which_options_are_set() -> None:
     given = {"name": "x", "main": {"url": "u", "port": 1}, "more": [{"url": "m"}]}
     assert yaml.safe_load("\n".join(option_lines(field_docs(Everything), given))) == given
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sample_names_every_option_with_its_explanation(name: str) -> None:
+def test_sample_explains_every_option(name: str) -> None:
     text = plugin_sample(name, PLUGINS)
     for item in field_docs(PLUGINS[name].options):
         assert f"{item.key}:" in text
@@ -95,7 +95,7 @@ def test_a_sample_names_every_option_with_its_explanation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_page_names_every_option_and_output(name: str) -> None:
+def test_page_lists_every_option_and_output(name: str) -> None:
     page = PAGES[f"{name}.md"]
     assert page.startswith(f"# {name}\n")
     for item in field_docs(PLUGINS[name].options):
@@ -107,16 +107,16 @@ def test_a_page_names_every_option_and_output(name: str) -> None:
     assert all(line.replace("\\|", "").count("|") in (4, 5) for line in rows)
 
 
-def test_the_index_names_every_plugin() -> None:
+def test_index_lists_every_plugin() -> None:
     index = PAGES["index.md"]
     assert [name for name in NAMES if f"| [{name}]({name}.md) |" not in index] == []
 
 
-def test_every_plugin_says_in_one_sentence_what_it_is() -> None:
+def test_every_plugin_has_a_one_sentence_summary() -> None:
     assert [name for name in NAMES if not (PLUGINS[name].__doc__ or "").strip()] == []
 
 
-def test_unknown_names_are_refused_in_devstreams_words() -> None:
+def test_unknown_names_are_refused_as_in_devstream() -> None:
     with pytest.raises(UsageError, match=r"^illegal plugin name : < nonsense >$"):
         plugin_sample("nonsense", PLUGINS)
     with pytest.raises(UsageError) as near:
@@ -138,12 +138,12 @@ def tool(**options: object) -> dict[str, object]:
     return {"tools": [{"name": "file", "instanceID": "a", "options": options}]}
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_config_schema_is_a_valid_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(config_schema(PLUGINS))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sample_fits_the_schema(name: str) -> None:
+def test_samples_match_the_schema(name: str) -> None:
     assert problems(yaml.safe_load(plugin_sample(name, PLUGINS))) == []
 
 
@@ -192,7 +192,7 @@ def test_a_sample_fits_the_schema(name: str) -> None:
         tool(path=[["path"]], content="x"),
     ],
 )
-def test_what_a_config_may_say_fits_the_schema(config: object) -> None:
+def test_valid_configs_match_the_schema(config: object) -> None:
     assert problems(config) == []
 
 
@@ -220,7 +220,7 @@ def test_what_a_config_may_say_fits_the_schema(config: object) -> None:
         ({"apps": [{"name": "a"}]}, "'repo' is a required property"),
     ],
 )
-def test_what_a_config_may_not_say_does_not(config: object, problem: str) -> None:
+def test_invalid_configs_do_not_match_the_schema(config: object, problem: str) -> None:
     found = problems(config)
     assert len(found) == 1
     assert problem in found[0]

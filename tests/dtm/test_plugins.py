@@ -22,7 +22,7 @@ def never() -> Sequence[Offer]:
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
-def test_a_built_in_name_is_found_without_looking_at_other_packages(name: str) -> None:
+def test_built_in_plugin_needs_no_scan_of_other_packages(name: str) -> None:
     found = Plugins(never)
     schema = found.find(name)
     assert schema is not None
@@ -32,11 +32,11 @@ def test_a_built_in_name_is_found_without_looking_at_other_packages(name: str) -
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
-def test_the_canonical_name_of_a_built_in_is_built_in_too(name: str) -> None:
+def test_canonical_name_of_built_in_plugin_is_built_in(name: str) -> None:
     assert Plugins(never)[name].plugin in BUILT_IN
 
 
-def test_a_name_of_another_package_is_found() -> None:
+def test_plugin_of_another_package_is_found() -> None:
     found = plugins(("mine", OURS, "mine-dist"))
     schema = found.find("mine")
     assert schema is not None
@@ -45,7 +45,7 @@ def test_a_name_of_another_package_is_found() -> None:
     assert len(found) == len(BUILT_IN) + 1
 
 
-def test_an_unknown_name_has_no_schema_and_its_provider_is_an_error() -> None:
+def test_unknown_plugin_has_no_schema_and_no_provider() -> None:
     found = plugins()
     assert found.find("mine") is None
     assert "mine" not in found
@@ -55,7 +55,7 @@ def test_an_unknown_name_has_no_schema_and_its_provider_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DEVSTREAM_PLUGINS - BUILT_IN.keys()))
-def test_a_name_that_only_devstream_knows_is_an_error_of_its_own(name: str) -> None:
+def test_devstream_plugin_that_is_not_shipped_has_its_own_error(name: str) -> None:
     found = plugins()
     assert name in found.unshipped()
     assert found.find(name) is None
@@ -65,11 +65,11 @@ def test_a_name_that_only_devstream_knows_is_an_error_of_its_own(name: str) -> N
         found[name]
 
 
-def test_another_package_may_bring_what_is_not_shipped() -> None:
+def test_another_package_may_offer_an_unshipped_plugin() -> None:
     assert plugins(("jira", OURS, "jira-dist")).find("jira") is not None
 
 
-def test_nothing_is_both_built_in_and_not_shipped() -> None:
+def test_no_plugin_is_both_built_in_and_unshipped() -> None:
     assert not set(plugins().unshipped()) & BUILT_IN.keys()
 
 
@@ -83,7 +83,7 @@ def test_nothing_is_both_built_in_and_not_shipped() -> None:
         ([("file", OURS, "one")], "plugin file is offered by dtm itself and by one"),
     ],
 )
-def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], message: str) -> None:
+def test_name_clash_of_packages_is_an_error(offers: list[Offer], message: str) -> None:
     found = plugins(*offers)
     assert found["file"].plugin == "file"
     with pytest.raises(PluginError, match=message):
@@ -112,12 +112,12 @@ def test_a_clash_is_an_error_once_other_packages_matter(offers: list[Offer], mes
         ),
     ],
 )
-def test_what_cannot_be_loaded_is_named(spec: str, message: str) -> None:
+def test_plugin_that_cannot_be_loaded_is_named(spec: str, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         plugins(("mine", spec, "dist"))["mine"]
 
 
-def test_installed_packages_are_scanned_for_their_entry_points(tmp_path: Path) -> None:
+def test_installed_packages_are_scanned_for_entry_points(tmp_path: Path) -> None:
     (tmp_path / "my_plugin.py").write_text(
         "from providers.data import DataProvider as Mine", "utf-8"
     )
@@ -142,7 +142,7 @@ def python(script: str, *path: str) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-def test_naming_one_plugin_imports_no_other() -> None:
+def test_loading_one_plugin_imports_no_other() -> None:
     script = (
         "from dtm.plugins import installed; installed()['data']\n"
         "heavy = ('providers.', 'subprocess', 'importlib.metadata')\n"
@@ -152,7 +152,7 @@ def test_naming_one_plugin_imports_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
-def test_a_built_in_backend_is_found_without_looking_at_other_packages(name: str) -> None:
+def test_built_in_backend_needs_no_scan_of_other_packages(name: str) -> None:
     found = Backends(never)
     schema = found.find(name)
     assert schema is not None
@@ -162,7 +162,7 @@ def test_a_built_in_backend_is_found_without_looking_at_other_packages(name: str
     )
 
 
-def test_a_backend_of_another_package_is_found() -> None:
+def test_backend_of_another_package_is_found() -> None:
     found = Backends(lambda: [("mine", "backends.memory", "mine-dist")])
     assert found["mine"].OPTIONS is found["memory"].OPTIONS
     assert found.names() == ["local", "s3", "kubernetes", "k8s", "mine"]
@@ -185,12 +185,12 @@ def test_a_backend_of_another_package_is_found() -> None:
         ),
     ],
 )
-def test_a_backend_that_cannot_be_used_is_named(offer: Offer, message: str) -> None:
+def test_unusable_backend_is_named(offer: Offer, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         Backends(lambda: [offer])["x"]
 
 
-def test_a_backend_of_later_may_come_from_another_package() -> None:
+def test_another_package_may_offer_a_reserved_backend() -> None:
     assert set(Backends(tuple).unshipped()) == LATER_BACKENDS
     found = Backends(lambda: [("gcs", "backends.memory", "dist")])
     assert "gcs" not in found.unshipped()

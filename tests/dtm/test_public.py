@@ -20,13 +20,13 @@ def python(script: str, *path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_public_name_is_that_of_the_engine() -> None:
+def test_public_names_are_those_of_the_engine() -> None:
     for module, names in dtm.PUBLIC.items():
         for name in names:
             assert getattr(dtm, name) is getattr(import_module(module), name)
 
 
-def test_type_checkers_are_told_the_same_names() -> None:
+def test_type_checkers_see_the_same_names() -> None:
     stub = ast.parse((ROOT / "dtm" / "__init__.pyi").read_text("utf-8"))
     found: dict[str, list[str]] = {}
     for node in stub.body:
@@ -38,7 +38,7 @@ def test_type_checkers_are_told_the_same_names() -> None:
     }
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'dtm' has no attribute 'nonsense'"):
         dtm.nonsense  # type: ignore[attr-defined]  # noqa: B018 - that it is not there is the point
 
@@ -54,7 +54,9 @@ def test_importing_dtm_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize("package", ["engine", "backends", "providers"])
 @pytest.mark.parametrize("kind", ["module", "package", "namespace", "loaded"])
-def test_somebody_elses_package_is_refused(kind: str, package: str, tmp_path: Path) -> None:
+def test_package_of_another_distribution_is_refused(
+    kind: str, package: str, tmp_path: Path
+) -> None:
     trap = "raise SystemExit('the stranger ran')"
     if kind in {"module", "loaded"}:
         (tmp_path / f"{package}.py").write_text("" if kind == "loaded" else trap, "utf-8")

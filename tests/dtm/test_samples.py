@@ -24,7 +24,7 @@ REPOSITORIES = {
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
-def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
+def test_plugin_sample_loads(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(plugin_sample(name, PLUGINS), "utf-8")
     config = load(ConfigSource(tmp_path / "config.yaml"), PLUGINS)
     assert config.tools[-1].address.dotted == f"{name}.sample"
@@ -32,13 +32,13 @@ def test_a_plugins_sample_loads(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", WHOLE)
-def test_a_whole_sample_loads_without_a_warning(template: str, tmp_path: Path) -> None:
+def test_template_loads_without_a_warning(template: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config_sample(template), "utf-8")
     assert load(ConfigSource(tmp_path / "config.yaml"), PLUGINS).warnings == ()
 
 
 @pytest.mark.parametrize("template", WHOLE)
-def test_a_whole_sample_fits_the_schema_that_it_names(template: str) -> None:
+def test_template_matches_the_schema(template: str) -> None:
     text = config_sample(template)
     assert "# yaml-language-server: $schema=dtm.schema.json\n" in text
     # Else it is no YAML yet.
@@ -57,7 +57,7 @@ def run(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("template", WHOLE)
-def test_a_whole_sample_is_applied_is_then_up_to_date_and_goes(
+def test_template_is_applied_verified_and_destroyed(
     template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

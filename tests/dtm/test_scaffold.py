@@ -29,7 +29,7 @@ def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins]:
     sys.modules.pop("dtm_plugin_my_note", None)
 
 
-def test_the_package_is_written_and_complete(tmp_path: Path) -> None:
+def test_package_is_complete(tmp_path: Path) -> None:
     files = create_plugin("my-note", tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in files) == [
         "dtm-plugin-my-note/README.md",
@@ -54,7 +54,7 @@ def test_the_package_is_written_and_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["my-note", "3d", "class"])
-def test_its_own_test_passes_and_it_imports_only_dtm(name: str, tmp_path: Path) -> None:
+def test_package_test_passes_and_imports_only_dtm(name: str, tmp_path: Path) -> None:
     files = create_plugin(name, tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -81,19 +81,19 @@ def test_its_own_test_passes_and_it_imports_only_dtm(name: str, tmp_path: Path) 
             } == set()
 
 
-def test_validating_it_tries_every_promise(note: Plugins, tmp_path: Path) -> None:
+def test_package_passes_every_check(note: Plugins, tmp_path: Path) -> None:
     found = list(validate_plugin("my-note", note, tmp_path / "world"))
     assert len(found) == 11
     assert [str(result) for result in found if result.problem or result.skipped] == []
 
 
-def test_its_sample_config_comes_from_its_options(note: Plugins) -> None:
+def test_sample_config_of_package_comes_from_its_options(note: Plugins) -> None:
     text = plugin_sample("my-note", note)
     assert "  - name: my-note\n" in text
     assert "      path: note.txt\n" in text
 
 
-def test_a_broken_plugin_is_told_line_by_line(
+def test_failed_checks_are_printed_line_by_line(
     note: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = note["my-note"]
@@ -104,7 +104,7 @@ def test_a_broken_plugin_is_told_line_by_line(
     ]
 
 
-def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> None:
+def test_plugin_without_trial_is_checked_with_its_sample(tmp_path: Path) -> None:
     plugins = Plugins(lambda: [("mine", "providers.file:FileProvider", "dist")])
     found = {result.name: result for result in validate_plugin("mine", plugins, tmp_path)}
     assert not any(result.problem for result in found.values())
@@ -116,7 +116,7 @@ def test_a_plugin_without_a_trial_is_tried_with_its_sample(tmp_path: Path) -> No
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["repo-scaffolding", "argocdapp"])
-def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
+def test_shipped_plugin_passes_with_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With it the world would be the trial's.
@@ -125,7 +125,7 @@ def test_a_shipped_plugin_breaks_no_promise_on_its_own_example(
     assert found == []
 
 
-def test_an_unknown_plugin_cannot_be_validated(tmp_path: Path) -> None:
+def test_unknown_plugin_cannot_be_validated(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="there is no plugin nonsense"):
         list(validate_plugin("nonsense", PLUGINS, tmp_path))
 
@@ -138,13 +138,13 @@ def test_an_unknown_plugin_cannot_be_validated(tmp_path: Path) -> None:
         ("../evil", '^name "../evil" must be lower case letters'),
     ],
 )
-def test_a_wrong_name_writes_nothing(name: str, message: str, tmp_path: Path) -> None:
+def test_invalid_name_writes_nothing(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         create_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_package_is_left_alone(tmp_path: Path) -> None:
+def test_existing_package_is_not_changed(tmp_path: Path) -> None:
     first, *_ = create_plugin("my-note", tmp_path)
     first.write_text("mine", "utf-8")
     with pytest.raises(UsageError, match=r"^plugin my-note already exists$"):
@@ -152,13 +152,13 @@ def test_an_existing_package_is_left_alone(tmp_path: Path) -> None:
     assert first.read_text("utf-8") == "mine"
 
 
-def test_the_name_of_what_is_built_in_is_refused(tmp_path: Path) -> None:
+def test_name_of_built_in_plugin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="plugin file is built in"):
         create_plugin("file", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_package_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
+def test_write_error_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DtmError, match=r"^cannot write .*/file/dtm-plugin-my-note/") as caught:
         create_plugin("my-note", tmp_path / "file")

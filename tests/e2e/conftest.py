@@ -51,9 +51,9 @@ class Runner:
         self, *words: str, code: int = 0, stdin: str = "", env: dict[str, str] | None = None
     ) -> str:
         done = self.run(*words, stdin=stdin, env=env)
-        told = f"$ dtm {' '.join(words)}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == code, told
-        assert "Traceback" not in told
+        printed = f"$ dtm {' '.join(words)}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == code, printed
+        assert "Traceback" not in printed
         return done.stdout + done.stderr
 
     def run(

@@ -119,11 +119,11 @@ def run(step: Step, folder: Path, env: dict[str, str]) -> None:
     )
     real = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
     real = _as_shown(real, folder)
-    told = (
+    printed = (
         f"line {step.line}: $ {step.command}\n"
         f"--- the page says\n{step.expected}\n--- it prints\n{real}"
     )
     assert done.returncode == step.code, (
-        f"exit {done.returncode}, the page says {step.code}; {told}"
+        f"exit {done.returncode}, the page says {step.code}; {printed}"
     )
-    assert pattern(somebodys(step.expected)).fullmatch(somebodys(real)), told
+    assert pattern(somebodys(step.expected)).fullmatch(somebodys(real)), printed

@@ -38,7 +38,7 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_life_from_plan_to_destroy(dtm: Runner, config: Write) -> None:
+def test_plan_apply_update_and_destroy(dtm: Runner, config: Write) -> None:
     config(TWO)
     assert "Plan: 2 to create" in dtm("plan", "--detailed-exitcode", code=2)
     assert "All plugins applied successfully." in dtm("apply", "-y")
@@ -52,13 +52,13 @@ def test_a_life_from_plan_to_destroy(dtm: Runner, config: Write) -> None:
     assert "No tools have been deployed now." in dtm("destroy", "-y")
 
 
-def test_without_a_terminal_nothing_is_asked(dtm: Runner, config: Write) -> None:
+def test_without_a_terminal_apply_needs_the_flag(dtm: Runner, config: Write) -> None:
     config(TWO)
     assert "-y" in dtm("apply", code=1)
     assert not (dtm.folder / "devstream.state").exists()
 
 
-def test_without_a_config_the_error_says_how_to_get_one(dtm: Runner) -> None:
+def test_missing_config_hints_at_the_sample(dtm: Runner) -> None:
     for command in ("plan", "apply", "validate"):
         assert "dtm show config > config.yaml" in dtm(
             command, *(["-y"] if command == "apply" else []), code=1
@@ -82,18 +82,18 @@ def test_usage_errors_exit_1(dtm: Runner) -> None:
         ["completion", "bash"],
     ],
 )
-def test_what_needs_no_config(dtm: Runner, words: list[str]) -> None:
+def test_command_without_a_config(dtm: Runner, words: list[str]) -> None:
     assert dtm(*words)
 
 
-def test_the_sample_config_applies_as_it_is(dtm: Runner, config: Write) -> None:
+def test_sample_config_applies_unchanged(dtm: Runner, config: Write) -> None:
     config(dtm.run("show", "config").stdout)
     dtm("apply", "-y")
     dtm("plan", "--detailed-exitcode")
     dtm("destroy", "-y")
 
 
-def test_plan_as_json_is_one_object_a_line(dtm: Runner, config: Write) -> None:
+def test_plan_as_json_is_one_object_per_line(dtm: Runner, config: Write) -> None:
     config(TWO)
     done = dtm.run("plan", "--json")
     found = lines(done.stdout)
@@ -111,7 +111,7 @@ def test_verify_always_exits_0_unless_strict(dtm: Runner, config: Write) -> None
     dtm("verify")
 
 
-def test_drift_is_2(dtm: Runner, config: Write) -> None:
+def test_drift_exits_with_2(dtm: Runner, config: Write) -> None:
     config("tools:\n- {name: file, instanceID: x, options: {path: x.txt, content: one}}\n")
     dtm("apply", "-y")
     dtm("drift")
@@ -150,7 +150,7 @@ def test_state_commands(dtm: Runner, config: Write) -> None:
     assert "there is no serial 77" in dtm("state", "show", "data.a", "--serial", "77", code=1)
 
 
-def test_status_of_a_drifted_tool_shows_both_sides(dtm: Runner, config: Write) -> None:
+def test_status_shows_recorded_and_live_resource(dtm: Runner, config: Write) -> None:
     config("tools:\n- {name: file, instanceID: x, options: {path: x.txt, content: one}}\n")
     dtm("apply", "-y")
     (dtm.folder / "x.txt").write_text("two", "utf-8")
@@ -174,9 +174,7 @@ def test_files_in_the_plugin_directory_are_not_loaded(dtm: Runner, config: Write
     assert "No such option" in dtm("plan", "-d", "plugins", code=1)
 
 
-def test_delete_takes_dependents_first_and_refuses_what_others_need(
-    dtm: Runner, config: Write
-) -> None:
+def test_delete_refuses_a_tool_that_others_need(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     config("tools:\n- {name: data, instanceID: a, options: {input: hello}}\n")
@@ -185,11 +183,11 @@ def test_delete_takes_dependents_first_and_refuses_what_others_need(
     assert "Nothing needs to be deleted." in dtm("delete", "-y")
 
 
-def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write) -> None:
+def test_wrong_empty_state_is_refused(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
-    told = dtm("plan", "--state", "elsewhere.state", code=1)
-    assert "holds 2 tools" in told
+    output = dtm("plan", "--state", "elsewhere.state", code=1)
+    assert "holds 2 tools" in output
     assert "Plan: 2 to create" in dtm("plan", "--state", "elsewhere.state", "--new-state")
 
 
@@ -197,7 +195,7 @@ def test_an_empty_state_is_not_taken_for_the_real_one(dtm: Runner, config: Write
     "words",
     [("destroy", "-y"), ("drift",), ("drift", "--lock"), ("plan", "--lock"), ("plan", "--destroy")],
 )
-def test_nothing_is_said_of_an_empty_state_while_the_real_one_stands_beside_the_config(
+def test_wrong_empty_state_is_refused_by_every_command(
     dtm: Runner, config: Write, words: tuple[str, ...]
 ) -> None:
     config(TWO)
@@ -213,7 +211,7 @@ def test_nothing_is_said_of_an_empty_state_while_the_real_one_stands_beside_the_
 @pytest.mark.parametrize(
     "words", [("plan",), ("apply", "-y"), ("destroy", "-y"), ("drift",), ("verify", "--strict")]
 )
-def test_a_state_that_vanished_from_its_place_is_not_taken_for_a_new_one(
+def test_vanished_state_is_not_taken_for_a_new_one(
     dtm: Runner, config: Write, words: tuple[str, ...]
 ) -> None:
     config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
@@ -225,9 +223,7 @@ def test_a_state_that_vanished_from_its_place_is_not_taken_for_a_new_one(
     assert "is gone" not in dtm(*words[:1], *(["-y"] if "-y" in words else []), "--new-state")
 
 
-def test_a_note_of_the_state_that_cannot_be_written_is_a_warning_said_once(
-    dtm: Runner, config: Write
-) -> None:
+def test_unwritable_record_of_the_state_is_one_warning(dtm: Runner, config: Write) -> None:
     config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
     (dtm.folder / ".devstream").write_text("in the way")
     for end in ("Apply finished", "There is nothing to do"):
@@ -236,9 +232,7 @@ def test_a_note_of_the_state_that_cannot_be_written_is_a_warning_said_once(
     assert "data/b" in dtm("state", "list")
 
 
-def test_a_note_of_the_state_that_cannot_be_read_says_what_to_do(
-    dtm: Runner, config: Write
-) -> None:
+def test_unreadable_record_of_the_state_is_an_error(dtm: Runner, config: Write) -> None:
     config("state: {backend: local, options: {stateFile: shared/s.state}}\n" + TWO)
     note = dtm.folder / ".devstream" / "home"
     note.parent.mkdir()
@@ -249,7 +243,7 @@ def test_a_note_of_the_state_that_cannot_be_read_says_what_to_do(
     assert note.read_text() == f"file://{dtm.folder / 'shared' / 's.state'}\n"
 
 
-def test_two_runs_at_once_and_a_wait(dtm: Runner, config: Write) -> None:
+def test_second_run_is_refused_or_waits(dtm: Runner, config: Write) -> None:
     config(HELD)
     first = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
@@ -274,21 +268,21 @@ def wait_for(path: Path) -> None:
     raise AssertionError(f"{path} never came")
 
 
-def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
+def test_first_ctrl_c_finishes_running_operations(dtm: Runner, config: Write) -> None:
     config(SLOW)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
-    told = dtm.background_output()
+    output = dtm.background_output()
     assert (
         "[WARN]  Stopping: waiting for 1 running operation (command/slow); Ctrl-C again cancels it."
-        in told
+        in output
     )
-    assert told.index("Stopping") < told.index("Tool (command/slow) Create done.")
+    assert output.index("Stopping") < output.index("Tool (command/slow) Create done.")
     assert (
-        "Apply interrupted => 1 created, 1 skipped in" in told
-        and "because the run was stopped" in told
+        "Apply interrupted => 1 created, 1 skipped in" in output
+        and "because the run was stopped" in output
     )
     assert "command/slow" in dtm("state", "list")
     assert "command/later" not in dtm("state", "list")
@@ -297,7 +291,7 @@ def test_ctrl_c_once_finishes_what_runs(dtm: Runner, config: Write) -> None:
     assert (dtm.folder / "made.log").read_text("utf-8") == "x\n"
 
 
-def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Write) -> None:
+def test_second_ctrl_c_stops_at_once_and_next_run_recovers(dtm: Runner, config: Write) -> None:
     config(SLOW)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
@@ -307,15 +301,15 @@ def test_ctrl_c_twice_stops_now_and_the_next_run_knows(dtm: Runner, config: Writ
     run.send_signal(signal.SIGINT)
     assert run.wait(30) == 130
     assert time.monotonic() - started < 3
-    told = dtm.background_output()
-    assert "Stopping now: cancelling 1 running operation (command/slow)." in told
-    assert "Apply interrupted => 1 cancelled, 1 skipped in" in told and "has ended" not in told
+    output = dtm.background_output()
+    assert "Stopping now: cancelling 1 running operation (command/slow)." in output
+    assert "Apply interrupted => 1 cancelled, 1 skipped in" in output and "has ended" not in output
     assert "create" in dtm("state", "list")
     dtm("apply", "-y")
     dtm("plan", "--detailed-exitcode")
 
 
-def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
+def test_force_unlock_needs_the_exact_id(dtm: Runner, config: Write) -> None:
     config(HELD)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
@@ -335,15 +329,13 @@ def test_force_unlock_wants_the_exact_id(dtm: Runner, config: Write) -> None:
 
 
 @pytest.mark.parametrize("group", [[], ["state"], ["show"], ["list"], ["develop"]])
-def test_a_group_alone_prints_its_commands(dtm: Runner, group: list[str]) -> None:
+def test_group_without_command_prints_help(dtm: Runner, group: list[str]) -> None:
     assert "Commands:" in dtm.run(*group).stdout
     assert dtm.run(*group).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["plan", "verify", "drift"])
-def test_what_locks_only_where_asked_has_no_word_for_not_locking(
-    dtm: Runner, config: Write, command: str
-) -> None:
+def test_reading_command_has_lock_but_not_no_lock(dtm: Runner, config: Write, command: str) -> None:
     config(TWO)
     assert "No such option" in dtm(command, "--no-lock", code=1)
     dtm(command, "--lock", "--lock-timeout", "1s")

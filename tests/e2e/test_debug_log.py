@@ -53,9 +53,9 @@ def test_plan_and_drift_log_their_decisions(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     config(TWO.replace("hello", "goodbye"))
-    told = dtm("plan", env={"DTM_LOG": "info"})
-    assert "INFO plan update data.a reason=changed fields=input" in told
-    assert "goodbye" not in "".join(line for line in told.splitlines() if " pid=" in line)
+    output = dtm("plan", env={"DTM_LOG": "info"})
+    assert "INFO plan update data.a reason=changed fields=input" in output
+    assert "goodbye" not in "".join(line for line in output.splitlines() if " pid=" in line)
     assert "DEBUG plan keep data.a reason=unchanged" in dtm("drift", env={"DTM_LOG": "debug"})
 
 

@@ -57,9 +57,7 @@ def surroundings(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_page_works_as_printed(
-    page: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_page_works_as_printed(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     text = page.read_text("utf-8")
     work, env = surroundings(tmp_path, text, request)
     todo = steps(text)
@@ -84,7 +82,7 @@ WORKFLOWS = [
 @pytest.mark.parametrize(
     "workflow", [step for _, step in WORKFLOWS], ids=[page.name for page, _ in WORKFLOWS]
 )
-def test_a_workflow_that_is_shown_is_valid(workflow: File, tmp_path: Path) -> None:
+def test_workflow_on_a_page_is_valid(workflow: File, tmp_path: Path) -> None:
     path = tmp_path / "workflow.yml"
     path.write_text(workflow.content, "utf-8")
     schema = ["--builtin-schema", "vendor.github-workflows"]
@@ -96,7 +94,7 @@ def test_a_workflow_that_is_shown_is_valid(workflow: File, tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_a_team_s_workflow_runs_works_and_its_plan_writes_nothing(
+def test_team_workflow_works_and_its_plan_writes_nothing(
     tmp_path: Path, cloud: Cloud, request: pytest.FixtureRequest
 ) -> None:
     page = (ROOT / "docs" / "how-to" / "team-on-s3.md").read_text("utf-8")

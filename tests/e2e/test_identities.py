@@ -8,26 +8,27 @@ TOOL = "- {name: file, instanceID: %s, options: {path: %s, content: x}}\n"
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "apply -y"])
-def test_two_tools_that_are_one_thing_are_refused(dtm: Runner, config: Write, command: str) -> None:
+def test_two_tools_with_one_identity_are_refused(dtm: Runner, config: Write, command: str) -> None:
     config("tools:\n" + TOOL % ("a", "out") + TOOL % ("b", "out"))
-    told = dtm(*command.split(), code=1)
+    output = dtm(*command.split(), code=1)
     assert (
         "config.yaml:3:3: file/b manages the same resource (file:out) as file/a at config.yaml:2:3"
-        in told
+        in output
     )
     assert not (dtm.folder / "out").exists()
 
 
-def test_the_state_is_not_overwritten_by_a_tool(dtm: Runner, config: Write) -> None:
+def test_tool_cannot_overwrite_the_state(dtm: Runner, config: Write) -> None:
     config("tools:\n" + TOOL % ("a", "devstream.state"))
-    told = dtm("apply", "-y", code=1)
+    output = dtm("apply", "-y", code=1)
     assert (
-        "config.yaml:2:3: file/a would use a path of dtm's own files (file:devstream.state)" in told
+        "config.yaml:2:3: file/a would use a path of dtm's own files (file:devstream.state)"
+        in output
     )
     assert [path.name for path in dtm.folder.iterdir()] == ["config.yaml"]
 
 
-def test_a_problem_that_only_planning_finds_has_its_place(dtm: Runner, config: Write) -> None:
+def test_planning_problem_has_its_line(dtm: Runner, config: Write) -> None:
     config(
         "tools:\n- {name: data, instanceID: d, options: {input: x}}\n"
         + TOOL % ("a", "'${{ data.d.outputs.output.none }}'")

@@ -37,7 +37,7 @@ def test_no_difference_is_an_empty_list(dtm: Runner, config: Write) -> None:
     assert dtm("state", "diff", "1") == "No differences.\n"
 
 
-def test_the_version_is_a_stream_of_one_line(dtm: Runner) -> None:
+def test_version_is_a_stream_of_one_line(dtm: Runner) -> None:
     (line,) = lines(dtm, "version")
     assert line["dtm"] == dtm("version").strip()
 
@@ -46,12 +46,12 @@ def test_the_version_is_a_stream_of_one_line(dtm: Runner) -> None:
     "words",
     [("graph",), ("graph", "-o", "mermaid"), ("show", "config"), ("show", "config", "-p", "file")],
 )
-def test_a_text_is_one_data_line(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
+def test_text_is_one_data_line(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
     config(ONE)
     assert data(lines(dtm, *words)) == [dtm(*words)]
 
 
-def test_the_schema_is_data_and_the_same_as_for_people(dtm: Runner) -> None:
+def test_schema_is_data_and_equals_the_text(dtm: Runner) -> None:
     assert data(lines(dtm, "show", "schema")) == [json.loads(dtm("show", "schema"))]
 
 
@@ -71,7 +71,7 @@ def test_wrong_arguments_are_a_diagnostic(
     assert summary in line["summary"]
 
 
-def test_each_promise_of_a_plugin_is_a_row(dtm: Runner) -> None:
+def test_each_check_of_a_plugin_is_a_row(dtm: Runner) -> None:
     rows = data(lines(dtm, "develop", "validate-plugin", "data"))
     assert {row["plugin"] for row in rows} == {"data"} and {row["result"] for row in rows} <= {
         "passed",
@@ -79,7 +79,7 @@ def test_each_promise_of_a_plugin_is_a_row(dtm: Runner) -> None:
     }
 
 
-def test_what_could_not_be_tried_is_not_said_to_have_passed(dtm: Runner) -> None:
+def test_skipped_check_is_not_reported_as_passed(dtm: Runner) -> None:
     distribution = dtm.folder / "dtm_plugin_mine-0.1.0.dist-info"
     distribution.mkdir()
     (distribution / "METADATA").write_text(

@@ -6,9 +6,7 @@ from tests.e2e.conftest import TWO, Runner, Write
 from tests.e2e.test_commands import HELD, wait_for
 
 
-def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(
-    dtm: Runner, config: Write
-) -> None:
+def test_reading_with_lock_is_refused_while_it_is_held(dtm: Runner, config: Write) -> None:
     config(HELD)
     run = dtm.start("apply", "-y")
     wait_for(dtm.folder / "made.log")
@@ -21,7 +19,7 @@ def test_with_lock_plan_verify_and_drift_are_refused_while_another_run_holds_it(
 
 
 @pytest.mark.parametrize("words", [["state", "list"], ["output"], ["lock"], ["state", "history"]])
-def test_that_a_variable_overrides_the_config_is_always_said(
+def test_override_of_the_configured_state_is_a_warning(
     dtm: Runner, config: Write, words: list[str]
 ) -> None:
     config(TWO)
@@ -32,9 +30,7 @@ def test_that_a_variable_overrides_the_config_is_always_said(
     )
 
 
-def test_a_broken_config_does_not_stand_between_a_named_state_and_its_end(
-    dtm: Runner, config: Write
-) -> None:
+def test_broken_config_does_not_block_a_named_state(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     config("tools: [")

@@ -85,16 +85,14 @@ def configure(folder: Path, options: Mapping[str, object], value: str) -> None:
     (folder / "config.yaml").write_text(CONFIG.format(options=json.dumps(options), value=value))
 
 
-def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(
-    life: Door, locking: bool, dtm: Runner
-) -> None:
+def test_documented_permissions_are_enough(life: Door, locking: bool, dtm: Runner) -> None:
     dtm("init")
     dtm("plan", "--lock")
-    told = dtm("apply", "-y")
+    output = dtm("apply", "-y")
     unlocked = (
         "running without a lock because state.log: inline may use no object but the state file"
     )
-    assert (unlocked in told) is not locking
+    assert (unlocked in output) is not locking
     assert ("not locked" if locking else "locking is off") in dtm("lock", code=0 if locking else 1)
     dtm("state", "list")
     config = dtm.folder / "config.yaml"
@@ -113,22 +111,20 @@ def test_a_whole_life_needs_nothing_beyond_the_documented_permissions(
     assert {asked.action for asked in life.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
 
-def test_a_log_that_may_not_be_written_goes_into_the_document(
-    life: Door, locking: bool, dtm: Runner
-) -> None:
+def test_denied_log_object_leads_to_an_inline_log(life: Door, locking: bool, dtm: Runner) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("log: inline", "log: auto"))
-    told = dtm("apply", "-y")
-    assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in told
+    output = dtm("apply", "-y")
+    assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in output
     denied = {refusal.resource.rpartition(KEY)[2].partition("-")[0] for refusal in life.denied}
     assert denied == ({".log"} if locking else {".log", ".probe"})
-    assert "kept inside the state file" in told
+    assert "kept inside the state file" in output
     assert "kept inside" not in dtm("apply", "-y")
     dtm("destroy", "-y")
     assert "data/" not in dtm("state", "list")
 
 
-def test_the_door_denies_what_the_policy_does_not_name() -> None:
+def test_proxy_denies_what_the_policy_does_not_allow() -> None:
     policy = policy_of("b", "k", "t")
     assert permits(policy, Asked("s3:GetObject", "arn:aws:s3:::b/k"))
     assert permits(policy, Asked("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:1:table/t"))

@@ -11,7 +11,7 @@ def inline(folder: Path) -> bool:
     return '\n  "log": ' in (folder / "devstream.state").read_text()
 
 
-def test_the_log_moves_there_and_back(dtm: Runner, config: Write) -> None:
+def test_commit_log_moves_there_and_back(dtm: Runner, config: Write) -> None:
     config(TOOLS % "one")
     dtm("apply", "-y")
     assert "Would move the commit log: new place inside the state file" in dtm(
@@ -31,23 +31,23 @@ def test_the_log_moves_there_and_back(dtm: Runner, config: Write) -> None:
     dtm("destroy", "-y")
 
 
-def test_a_setting_that_contradicts_the_state_names_the_command(dtm: Runner, config: Write) -> None:
+def test_contradicting_setting_names_the_command(dtm: Runner, config: Write) -> None:
     config(TOOLS % "one")
     dtm("apply", "-y")
     config("state: {backend: local, log: inline}\n" + TOOLS % "two")
     assert "dtm state move-log inline" in dtm("plan")
-    told = dtm("apply", "-y", code=1)
+    output = dtm("apply", "-y", code=1)
     assert (
-        "state.log is inline, but the commit log of this state is in an object of its own" in told
+        "state.log is inline, but the commit log of this state is in an object of its own" in output
     )
-    assert "dtm state move-log inline" in told
+    assert "dtm state move-log inline" in output
     assert "Moved" in dtm("state", "move-log", "inline")
     dtm("apply", "-y")
-    told = dtm("state", "move-log", "beside")
-    assert "Set state.log: beside" in told
+    output = dtm("state", "move-log", "beside")
+    assert "Set state.log: beside" in output
 
 
-def test_a_move_waits_for_the_lock_and_knows_its_words(dtm: Runner, config: Write) -> None:
+def test_move_log_has_lock_options_and_checks_its_argument(dtm: Runner, config: Write) -> None:
     config(TOOLS % "one")
     assert "inside" in dtm("state", "move-log", "inside", code=1)
     assert "--no-lock" in dtm("state", "move-log", "--help")

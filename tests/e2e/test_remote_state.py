@@ -81,10 +81,10 @@ def lock_id(text: str) -> str:
 @pytest.mark.parametrize("kind", ["dynamodb", "kubernetes"])
 def test_every_command_works_on_a_shared_state(dtm: Runner, state: State, kind: str) -> None:
     state(kind)
-    assert "empty" in dtm("init")
-    told = dtm("apply", "-y")
-    assert "All plugins applied successfully." in told
-    assert "ownersecret" not in told
+    assert "does not exist yet" in dtm("init")
+    output = dtm("apply", "-y")
+    assert "All plugins applied successfully." in output
+    assert "ownersecret" not in output
     assert "nothing to do" in dtm("plan", "--detailed-exitcode", "--lock")
     assert "data/b" in dtm("state", "list")
     assert "hello world" in dtm("output", "greeting")
@@ -102,9 +102,7 @@ def test_every_command_works_on_a_shared_state(dtm: Runner, state: State, kind: 
     assert "Destroy finished." in dtm("destroy", "-y")
 
 
-def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(
-    dtm: Runner, state: State
-) -> None:
+def test_native_lock_is_probed_once_and_recorded(dtm: Runner, state: State) -> None:
     state("native")
     dtm("apply", "-y")
     probed = json.loads(dtm.run("state", "pull").stdout)["probe"]
@@ -116,10 +114,10 @@ def test_the_native_lock_is_probed_once_and_the_verdict_stands_in_the_state(
 
 
 @pytest.mark.parametrize("lock", [{"kind": "none"}, {"kind": "both"}])
-def test_a_kind_of_lock_can_be_chosen(dtm: Runner, state: State, lock: dict[str, str]) -> None:
+def test_kind_of_lock_can_be_chosen(dtm: Runner, state: State, lock: dict[str, str]) -> None:
     state("dynamodb", lock=lock)
-    told = dtm("apply", "-y")
-    assert ("running without a lock because the settings disable it" in told) is (
+    output = dtm("apply", "-y")
+    assert ("running without a lock because the settings disable it" in output) is (
         lock["kind"] == "none"
     )
     assert ("locking is off" in dtm("lock", code=1 if lock["kind"] == "none" else 0)) is (
@@ -131,7 +129,7 @@ def go_on(dtm: Runner) -> None:
     (dtm.folder / "go").touch()
 
 
-def test_of_two_users_one_waits_and_one_is_refused(dtm: Runner, state: State) -> None:
+def test_second_user_waits_or_is_refused(dtm: Runner, state: State) -> None:
     state("dynamodb", SLOW)
     first = dtm.start("apply", "-y")
     until((dtm.folder / "made.log").exists)
@@ -145,48 +143,44 @@ def test_of_two_users_one_waits_and_one_is_refused(dtm: Runner, state: State) ->
 
 
 @pytest.mark.parametrize("kind", ["dynamodb", "kubernetes"])
-def test_after_a_kill_the_next_run_takes_over_and_heals(
-    dtm: Runner, state: State, kind: str
-) -> None:
+def test_next_run_takes_over_after_a_kill(dtm: Runner, state: State, kind: str) -> None:
     state(kind, SLOW, lock={"lease": "1s"})
     killed = dtm.start("apply", "-y")
     until((dtm.folder / "made.log").exists)
     killed.kill()
     killed.wait()
     go_on(dtm)
-    told = dtm("apply", "-y", "--lock-timeout", "20s")
-    assert "took over" in told.lower() or "taken over" in told.lower()
-    assert "Apply finished." in told
+    output = dtm("apply", "-y", "--lock-timeout", "20s")
+    assert "took over" in output.lower() or "taken over" in output.lower()
+    assert "Apply finished." in output
     assert "nothing to do" in dtm("plan", "--detailed-exitcode")
 
 
-def test_who_was_unlocked_by_force_is_fenced(dtm: Runner, state: State) -> None:
+def test_previous_holder_is_fenced_after_force_unlock(dtm: Runner, state: State) -> None:
     state("dynamodb", SLOW, lock={"lease": "1s"})
     first = dtm.start("apply", "-y")
     until((dtm.folder / "made.log").exists)
     held = lock_id(dtm("force-unlock", "0" * 32, "-y", code=3))
     assert "no terminal to ask at" in dtm("force-unlock", held, code=1)
-    assert "is refused at its next write once somebody else has begun" in dtm(
+    assert "As soon as another run starts, the writes of its previous holder are refused" in dtm(
         "force-unlock", held, "-y"
     )
     dtm("state", "rm", "command.slow", "--lock-timeout", "20s")
     go_on(dtm)
     assert first.wait(30) == 1
-    told = (Path(dtm.env["HOME"]) / "background.txt").read_text("utf-8")
-    assert "taken over" in told or "took over" in told or "was removed" in told
+    output = (Path(dtm.env["HOME"]) / "background.txt").read_text("utf-8")
+    assert "taken over" in output or "took over" in output or "was removed" in output
     assert "data/later" not in dtm("state", "list")
 
 
-def test_a_missing_bucket_is_named_and_made_on_request(
-    dtm: Runner, state: State, cloud: Cloud
-) -> None:
+def test_missing_bucket_is_created_on_request(dtm: Runner, state: State, cloud: Cloud) -> None:
     bucket = state("dynamodb")
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text("utf-8").replace(bucket, f"{bucket}-new"), "utf-8")
     for command in (["plan"], ["apply", "-y"], ["state", "list"]):
-        told = dtm(*command, code=1)
-        assert "the bucket does not exist" in told
-        assert "dtm init --create" in told
+        output = dtm(*command, code=1)
+        assert "the bucket does not exist" in output
+        assert "dtm init --create" in output
     assert "no terminal to ask at" in dtm("init", "--create", code=1)
     made = dtm("init", "--create", "-y")
     assert f"Created bucket {bucket}-new" in made
@@ -196,7 +190,7 @@ def test_a_missing_bucket_is_named_and_made_on_request(
     dtm("apply", "-y")
 
 
-def test_init_finds_a_missing_table(dtm: Runner, state: State) -> None:
+def test_init_reports_a_missing_table(dtm: Runner, state: State) -> None:
     bucket = state("dynamodb")
     dtm("init")
     config = dtm.folder / "config.yaml"
@@ -209,21 +203,24 @@ def test_init_finds_a_missing_table(dtm: Runner, state: State) -> None:
     assert "the table does not exist" in dtm("init", code=1)
 
 
-def test_a_new_place_on_a_cluster_is_named_before_it_is_made(dtm: Runner, state: State) -> None:
+def test_new_namespace_is_announced(dtm: Runner, state: State) -> None:
     namespace = state("kubernetes")
-    told = dtm("plan")
-    assert f"the state k8s://{namespace}/state does not exist yet, apply creates it" in told
-    assert f"(and namespace {namespace} if it is missing)" in told
+    output = dtm("plan")
+    assert f"the state k8s://{namespace}/state does not exist yet, apply creates it" in output
+    assert f"(and namespace {namespace} if it is missing)" in output
 
 
-def test_breaking_a_lock_of_terraform_stops_nobody(dtm: Runner, state: State) -> None:
+def test_breaking_a_terraform_lock_says_that_it_goes_on(dtm: Runner, state: State) -> None:
     state("dynamodb")
     written = (dtm.folder / "config.yaml").read_text("utf-8").splitlines()[0]
     opened = s3.open_backend(json.loads(f"{{{written}}}")["state"]["options"], dtm.folder, {})
     info = LockInfo("0f" * 18, "OperationTypeApply", "me@here", "1.9.0", "2026-01-01T00:00:00Z", "")
     opened.lockers["dynamodb"]().put(opened.key, info, expect=None)
-    told = dtm("force-unlock", info.id, "-y")
-    assert "is not stopped by this" in told and "refused at its next write" not in told
+    output = dtm("force-unlock", info.id, "-y")
+    assert (
+        "another program, which dtm cannot stop" in output
+        and "the writes of its previous holder are refused" not in output
+    )
 
 
 class Forbidding(BaseHTTPRequestHandler):
@@ -258,25 +255,23 @@ def at(dtm: Runner, endpoint: str) -> None:
     )
 
 
-def test_who_is_denied_is_told_what_and_as_whom(dtm: Runner, forbidding: str) -> None:
+def test_denied_request_names_permission_and_user(dtm: Runner, forbidding: str) -> None:
     at(dtm, forbidding)
     for command in (["plan"], ["apply", "-y"], ["lock"], ["init"]):
-        told = dtm(*command, code=1)
-        assert "s3:GetObject is denied to access key ...BODY from the environment" in told
-        assert "allow s3:GetObject on arn:aws:s3:::b/k" in told
-        assert "t0psecret" not in told
+        output = dtm(*command, code=1)
+        assert "s3:GetObject is denied to access key ...BODY from the environment" in output
+        assert "allow s3:GetObject on arn:aws:s3:::b/k" in output
+        assert "t0psecret" not in output
 
 
-def test_a_dead_endpoint_is_one_clear_line_and_no_empty_state(dtm: Runner) -> None:
+def test_unreachable_endpoint_is_one_error_line(dtm: Runner) -> None:
     at(dtm, "http://127.0.0.1:1")
-    told = dtm("plan", code=1)
-    assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused" in told
-    assert "to create" not in told
+    output = dtm("plan", code=1)
+    assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused" in output
+    assert "to create" not in output
 
 
-def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
-    dtm: Runner, state: State
-) -> None:
+def test_move_to_a_bucket_names_the_local_state(dtm: Runner, state: State) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(TWO, "utf-8")
     dtm("apply", "-y")
@@ -307,7 +302,7 @@ def test_a_local_state_is_not_forgotten_when_the_config_names_a_bucket(
     assert "the state that this config used last: s3://b/k" in unreachable
 
 
-def test_a_local_state_loads_no_sdk(dtm: Runner) -> None:
+def test_local_state_loads_no_sdk(dtm: Runner) -> None:
     (dtm.folder / "config.yaml").write_text(TWO, "utf-8")
     script = (
         "import sys\nfrom dtm.cli.main import root\n"

@@ -32,10 +32,10 @@ FIRST, SECOND = (
 HIDDEN = ("token-1", "token-2", "swordfish")
 
 
-def clean(told: str) -> str:
+def clean(output: str) -> str:
     """What was said, which holds no secret."""
-    assert [word for word in HIDDEN if word in told] == []
-    return told
+    assert [word for word in HIDDEN if word in output] == []
+    return output
 
 
 def written(dtm: Runner) -> str:
@@ -49,14 +49,14 @@ def written(dtm: Runner) -> str:
     return "".join(path.read_text("utf-8") for path in files)
 
 
-def test_a_secret_is_made_rotated_and_deleted_and_is_nowhere(dtm: Runner, config: Write) -> None:
+def test_secret_is_used_rotated_and_never_stored(dtm: Runner, config: Write) -> None:
     config(TOOLS)
     clean(dtm("apply", "-y", env=FIRST))
     assert "nothing to do" in clean(dtm("plan", env=FIRST))
-    told = clean(dtm("plan", env=SECOND))
-    assert "env.T: (sensitive) → (sensitive)" in told
-    assert "Plan: 0 to create, 2 to update, 0 to replace, 0 to delete, 1 unchanged." in told
-    assert "outside" not in told
+    output = clean(dtm("plan", env=SECOND))
+    assert "env.T: (sensitive) → (sensitive)" in output
+    assert "Plan: 0 to create, 2 to update, 0 to replace, 0 to delete, 1 unchanged." in output
+    assert "outside" not in output
     assert "drifted" not in clean(dtm("drift", env=SECOND))
     clean(dtm("apply", "-y", "--json", env=SECOND))
     assert json.loads((dtm.folder / "made.json").read_text("utf-8"))["token"] == "token-222"
@@ -69,17 +69,16 @@ def test_a_secret_is_made_rotated_and_deleted_and_is_nowhere(dtm: Runner, config
     clean(written(dtm))
 
 
-def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(
-    dtm: Runner, config: Write
-) -> None:
+def test_missing_variable_of_a_delete_is_reported_first(dtm: Runner, config: Write) -> None:
     config(TOOLS)
     dtm("apply", "-y", env=FIRST)
     config("tools: []\n")
-    told = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
+    output = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
     assert (
-        "Cannot delete command.blind: variable password has no value (option env needs it)." in told
+        "Cannot delete command.blind: variable password has no value (option env needs it)."
+        in output
     )
-    assert "set the value that the tool was created with: export DTM_VAR_password=..." in told
+    assert "set the value that the tool was created with: export DTM_VAR_password=..." in output
     assert (dtm.folder / "made.json").exists()
     (dtm.folder / "more.yaml").write_text("vars: {password: swordfish}\n", "utf-8")
     dtm("destroy", "-y", "--var-file", "more.yaml", env={"T": "token-111"})
@@ -88,14 +87,14 @@ def test_a_variable_that_a_delete_needs_is_missed_before_anything_runs(
     clean(written(dtm))
 
 
-def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: Write) -> None:
+def test_secret_by_reference_is_refused_in_an_identity(dtm: Runner, config: Write) -> None:
     named = (
         "- {name: file, instanceID: f, "
         "options: {path: 'out/${{ command.login.outputs.token }}.txt', content: x}}\n"
     )
     config(TOOLS + named)
-    told = clean(dtm("apply", "-y", code=1, env=FIRST))
-    assert "has a secret in its name, and the state stores names in plain text" in told
+    output = clean(dtm("apply", "-y", code=1, env=FIRST))
+    assert "has a secret in its name, and the state stores names in plain text" in output
     assert not (dtm.folder / "out").exists()
     assert "config.yaml:20:3: file/f: has a secret in its name" in clean(
         dtm("plan", code=1, env=FIRST)
@@ -103,7 +102,7 @@ def test_a_secret_that_comes_by_a_reference_names_nothing(dtm: Runner, config: W
     clean(written(dtm))
 
 
-def test_an_operation_keeps_its_token_through_two_deaths(dtm: Runner, config: Write) -> None:
+def test_operation_keeps_its_token_through_two_kills(dtm: Runner, config: Write) -> None:
     config("""\
 tools:
 - name: command

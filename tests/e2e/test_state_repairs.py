@@ -23,7 +23,7 @@ def serials(dtm: Runner) -> list[int]:
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 @pytest.mark.parametrize("document", ["", "{}", " \n", "# only a comment\n"])
-def test_a_document_without_a_state_in_it_is_never_pushed(
+def test_file_without_a_state_is_never_pushed(
     dtm: Runner, config: Write, document: str, force: list[str]
 ) -> None:
     config(ONE)
@@ -34,20 +34,18 @@ def test_a_document_without_a_state_in_it_is_never_pushed(
     assert "data/a" in dtm("state", "list")
 
 
-def test_a_state_without_a_lineage_does_not_win_over_one_that_has_one(
-    dtm: Runner, config: Write
-) -> None:
+def test_state_without_a_lineage_is_not_pushed(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     document = json.loads(dtm.run("state", "pull").stdout) | {"lineage": "", "serial": 9}
     assert "has no lineage" in dtm("state", "push", "-", code=1, stdin=json.dumps(document))
-    told = dtm("state", "push", "-", "--force", "--dry-run", stdin=json.dumps(document))
-    assert "Would push serial 9" in told and "Overridden: the pushed state has no lineage" in told
+    output = dtm("state", "push", "-", "--force", "--dry-run", stdin=json.dumps(document))
+    assert (
+        "Would push serial 9" in output and "Overridden: the pushed state has no lineage" in output
+    )
 
 
-def test_a_copied_project_becomes_its_own_by_adopting_the_state_that_stands_there(
-    dtm: Runner, config: Write
-) -> None:
+def test_copied_project_adopts_its_state(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     moved = dtm.folder.rename(dtm.folder.with_name("moved"))
@@ -83,7 +81,7 @@ def empty(path: Path) -> None:
         ("devstream.state.log", empty, "the commit log is damaged"),
     ],
 )
-def test_a_damaged_state_is_replaced_from_the_history_and_kept_there(
+def test_damaged_state_is_restored_from_the_history(
     dtm: Runner, config: Write, name: str, spoil: Callable[[Path], None], says: str
 ) -> None:
     for text in ("one", "two", "three"):
@@ -91,8 +89,8 @@ def test_a_damaged_state_is_replaced_from_the_history_and_kept_there(
         dtm("apply", "-y")
     spoil(dtm.folder / name)
     spoilt = (dtm.folder / name).read_bytes()
-    told = dtm("plan", code=1)
-    assert says in told and told.count(f"{name}") == 1 and "dtm state rollback SERIAL" in told
+    output = dtm("plan", code=1)
+    assert says in output and output.count(f"{name}") == 1 and "dtm state rollback SERIAL" in output
     assert serials(dtm) == [2, 1]
     assert "one" in dtm("state", "show", "data.a", "--serial", "1")
     assert "two" in dtm("state", "diff", "1", "2")
@@ -103,7 +101,7 @@ def test_a_damaged_state_is_replaced_from_the_history_and_kept_there(
     dtm("apply", "-y")
 
 
-def test_a_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> None:
+def test_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     document = dtm.run("state", "pull").stdout
@@ -115,7 +113,7 @@ def test_a_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> N
     assert dtm.run("state", "pull").stdout.count("hello") >= 1
 
 
-def test_a_newer_state_is_not_taken_for_a_damaged_one(dtm: Runner, config: Write) -> None:
+def test_newer_format_is_not_taken_for_damage(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     document, path = dtm.run("state", "pull").stdout, dtm.folder / "devstream.state"
@@ -125,13 +123,14 @@ def test_a_newer_state_is_not_taken_for_a_damaged_one(dtm: Runner, config: Write
     assert path.read_text("utf-8") == newer
 
 
-def test_an_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> None:
+def test_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> None:
     config("tools: [{name: file, instanceID: f, options: {path: out.txt, content: x}}]")
     dtm("apply", "-y")
-    told = dtm("state", "mv", "file.f", "data.f", code=1)
+    output = dtm("state", "mv", "file.f", "data.f", code=1)
     assert (
-        "cannot move file/f to data/f: plugin data cannot manage a resource of plugin file" in told
-        and "dtm state mv file.f file.f" in told
+        "cannot move file/f to data/f: plugin data cannot manage a resource of plugin file"
+        in output
+        and "dtm state mv file.f file.f" in output
     )
     assert "there is no plugin nosuch" in dtm("state", "mv", "file.f", "nosuch.f", code=1)
     dtm("state", "mv", "file.f", "file.g")
@@ -139,9 +138,7 @@ def test_an_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> No
     assert not (dtm.folder / "out.txt").exists()
 
 
-def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_business(
-    dtm: Runner, config: Write
-) -> None:
+def test_state_of_another_project_is_ignored(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     other = dtm.folder.with_name("other")
@@ -154,30 +151,30 @@ def test_another_projects_state_in_the_current_folder_is_none_of_this_configs_bu
     assert "holds 1 tool" in dtm("plan", "-f", "../other/config.yaml", code=1)
 
 
-def test_what_is_not_recovered_is_a_warning(dtm: Runner, config: Write) -> None:
+def test_result_that_does_not_apply_is_a_warning(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
     rescued = RescueFile(1, lineage, "s", "where", "then", [Done(2, "data_a", 1)])
     (dtm.folder / "errored.dtm").write_bytes(encode(rescued))
     for words in ((), ("--dry-run",)):
-        told = dtm("state", "recover", "errored.dtm", *words)
+        output = dtm("state", "recover", "errored.dtm", *words)
         assert (
-            "[WARN" in told
-            and "not recovered: data/a: the state has an outcome already" in told
-            and "SUCCESS" not in told
+            "[WARN" in output
+            and "not recovered: data/a: the state has an outcome already" in output
+            and "SUCCESS" not in output
         )
 
 
-def test_that_nothing_waits_for_an_outcome_is_said(dtm: Runner, config: Write) -> None:
+def test_recover_reports_that_nothing_is_missing(dtm: Runner, config: Write) -> None:
     config(ONE)
     dtm("apply", "-y")
     lineage = json.loads(dtm.run("state", "pull").stdout)["lineage"]
     (dtm.folder / "errored.dtm").write_bytes(
         encode(RescueFile(1, lineage, "s", "where", "then", [Cancelled(2, "data_a", 1)]))
     )
-    told = dtm("state", "recover", "errored.dtm")
+    output = dtm("state", "recover", "errored.dtm")
     assert (
-        "nothing to recover: the state lacks no result that errored.dtm holds" in told
-        and "WARN" not in told
+        "nothing to recover: the state lacks no result that errored.dtm holds" in output
+        and "WARN" not in output
     )

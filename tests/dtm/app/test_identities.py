@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_tool_that_is_the_same_as_one_above_is_named_with_both_places(folder: Path) -> None:
+def test_duplicate_identity_names_both_places(folder: Path) -> None:
     assert problems(folder, tools("file a", "file b", "file ./a", "file a", "file sub/../b")) == [
         "config.yaml:5:3: file/i2 manages the same resource (file:a) as file/i0 at config.yaml:3:3",
         "config.yaml:6:3: file/i3 manages the same resource (file:a) as file/i0 at config.yaml:3:3",
@@ -51,7 +51,7 @@ def test_every_tool_that_is_the_same_as_one_above_is_named_with_both_places(fold
     ]
 
 
-def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
+def test_file_and_directory_at_one_path_conflict(folder: Path) -> None:
     assert problems(folder, tools("file out", "directory out/")) == [
         "config.yaml:4:3: directory/i1 manages the same resource (directory:out) "
         "as file/i0 at config.yaml:3:3"
@@ -61,14 +61,14 @@ def test_a_file_and_a_directory_at_one_path_clash(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("{}/out/a", "out/a"), ("~/a", "home/a"), ("~/a", "{}/home/x/../a")]
 )
-def test_a_path_is_compared_by_where_it_leads(folder: Path, one: str, other: str) -> None:
+def test_paths_are_compared_by_their_targets(folder: Path, one: str, other: str) -> None:
     assert (
         len(problems(folder, tools(f"file {one.format(folder)}", f"file {other.format(folder)}")))
         == 1
     )
 
 
-def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> None:
+def test_different_and_unknown_identities_do_not_conflict(folder: Path) -> None:
     path = "path: '${{ data.d.outputs.output }}'"
     unknown = f"- {{name: file, instanceID: r, options: {{{path}, content: x}}}}\n"
     same = unknown.replace("instanceID: r", "instanceID: s")
@@ -82,7 +82,7 @@ def test_other_things_and_things_not_known_yet_do_not_clash(folder: Path) -> Non
     )
 
 
-def test_an_identity_that_holds_a_secret_is_not_shown(folder: Path) -> None:
+def test_identity_with_a_secret_is_not_shown(folder: Path) -> None:
     found = problems(
         folder, tools("file '[[ env T ]].txt'", "file '[[ env T ]].txt'"), env={"T": "s3cret-name"}
     )
@@ -108,7 +108,7 @@ OWN = [
 
 
 @pytest.mark.parametrize("path", OWN)
-def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) -> None:
+def test_paths_of_dtm_are_refused(folder: Path, path: str) -> None:
     (folder / "link").symlink_to(folder)
     place = open_place(choose_settings("", {}, None, folder)[0], folder, {})
     identity = f"file:{path.removeprefix('./')}"
@@ -124,7 +124,7 @@ def test_no_tool_is_made_where_dtm_keeps_its_own_files(folder: Path, path: str) 
     )
 
 
-def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> None:
+def test_only_the_used_state_is_reserved(folder: Path) -> None:
     place = open_place(
         choose_settings(f"file://{folder}/sub/my.state", {}, None, folder)[0], folder, {}
     )
@@ -139,7 +139,7 @@ def test_the_state_that_is_used_is_the_one_that_is_kept_free(folder: Path) -> No
     ]
 
 
-def test_a_thing_that_a_secret_would_name_is_refused(folder: Path) -> None:
+def test_secret_in_an_identity_is_refused(folder: Path) -> None:
     found = problems(folder, tools("file 'out/[[ env T ]].txt'"), env={"T": "SECRETtok123"})
     assert found == [
         "config.yaml:3:3: file/i0 has a secret in its name, "

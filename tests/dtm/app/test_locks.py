@@ -86,7 +86,7 @@ GOOD = tuple(StoreTrial(name, kept=True, found="refused") for name in GUARANTEES
 WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in GOOD)
 
 
-def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> None:
+def test_sound_store_holds_the_lock_and_is_probed_once() -> None:
     store = MemoryStore("m")
     found = locks.choose_lock(place(store), probing=True)
     assert (found.kind, found.lease, found.probe is not None and found.probe.supports_lock) == (
@@ -101,7 +101,7 @@ def test_a_store_that_keeps_its_promises_holds_the_lock_and_is_tried_once() -> N
     assert again.probe.at == "2026-01-31T12:00:00Z"
 
 
-def test_what_was_tried_elsewhere_or_only_in_part_is_tried_again() -> None:
+def test_foreign_or_partial_probe_is_repeated() -> None:
     for store in (
         recording(MemoryStore("m"), *WEAK, location="s3://other/k"),
         recording(MemoryStore("m"), GOOD[1]),
@@ -111,11 +111,11 @@ def test_what_was_tried_elsewhere_or_only_in_part_is_tried_again() -> None:
         assert found.probe is not None and found.probe.at != "2026-01-31T12:00:00Z"
 
 
-def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> None:
-    told: list[Event] = []
-    found = locks.choose_lock_or_warn(place(Welcoming("m")), told.append)
+def test_store_without_exclusive_create_has_no_lock() -> None:
+    events: list[Event] = []
+    found = locks.choose_lock_or_warn(place(Welcoming("m")), events.append)
     assert (found.kind, found.locker, found.lease) == ("none", None, 30.0)
-    (notice,) = told
+    (notice,) = events
     assert isinstance(notice, Notice)
     assert (
         notice.message.startswith("running without a lock because memfs:")
@@ -125,30 +125,30 @@ def test_a_store_that_cannot_hold_a_lock_gets_none_and_the_person_a_word() -> No
 
 
 @pytest.mark.parametrize("kind", ["native", "both"])
-def test_asked_for_by_name_it_is_refused_instead(kind: str) -> None:
+def test_store_without_exclusive_create_refuses_named_lock(kind: str) -> None:
     with pytest.raises(StoreError, match="cannot hold a lock"):
         locks.choose_lock(place(Welcoming("m"), kind, table=True), probing=True)
 
 
-def test_a_store_that_does_not_compare_is_refused_with_any_lock() -> None:
+def test_store_that_ignores_versions_is_refused() -> None:
     with pytest.raises(StoreError, match="cannot protect a state"):
         locks.choose_lock(place(Careless("m")), probing=True)
 
 
-def test_with_a_table_nothing_is_tried_on_other_keys() -> None:
+def test_lock_table_needs_no_probe_of_other_keys() -> None:
     found = locks.choose_lock(place(Closed("m"), table=True), probing=True)
     assert (found.kind, found.lease) == ("dynamodb", 30.0)
     assert found.probe is not None and found.probe.trials == ()
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_where_a_lock_is_denied_there_is_none_and_the_permission_is_named(trusted: bool) -> None:
+def test_denied_lock_object_names_the_permission(trusted: bool) -> None:
     found = locks.choose_lock(place(Closed("m"), trusted=trusted), probing=True)
     assert found.locker is None
     assert found.why.endswith("is denied") and found.hint.startswith("allow")
 
 
-def test_where_everything_is_denied_that_is_the_error() -> None:
+def test_denied_state_file_is_the_error() -> None:
     store = Closed("m")
     store.missing = True
     with pytest.raises(StoreAccessError, match="is denied"):
@@ -157,7 +157,7 @@ def test_where_everything_is_denied_that_is_the_error() -> None:
         locks.choose_lock(place(Closed("m"), "native"), probing=True)
 
 
-def test_inline_takes_no_lock_beside_the_state_unless_that_is_meant() -> None:
+def test_inline_log_has_no_native_lock_unless_named() -> None:
     assert (
         locks.choose_lock(place(MemoryStore("m"), log="inline"), probing=True).why
         == locks.NO_LOCK_INLINE
@@ -172,7 +172,7 @@ def test_inline_takes_no_lock_beside_the_state_unless_that_is_meant() -> None:
     )
 
 
-def test_looking_at_the_lock_tries_nothing() -> None:
+def test_reading_the_lock_probes_nothing() -> None:
     store = MemoryStore("m")
     assert locks.choose_lock(place(store), probing=False).kind == "native"
     assert (
@@ -180,13 +180,13 @@ def test_looking_at_the_lock_tries_nothing() -> None:
     )
 
 
-def test_a_certain_store_is_not_probed() -> None:
+def test_certain_store_is_not_probed() -> None:
     store = MemoryStore("m")
     assert locks.choose_lock(place(store, trusted=True), probing=True).probe is None
     assert locks.no_lock(place(MemoryStore("m"), trusted=True)).probe is None
 
 
-def test_a_damaged_state_says_nothing_about_its_store_and_can_still_be_locked() -> None:
+def test_damaged_state_can_still_be_locked() -> None:
     store = MemoryStore("m")
     store.write(KEY, b'{"format": ', expect=None)
     assert locks.recorded_probe(place(store)) is None

@@ -99,14 +99,14 @@ def opened(
         ),
     ],
 )
-def test_settings_that_would_do_nothing_are_refused(
+def test_settings_without_effect_are_refused(
     settings: StateSettings, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises((UsageError, ConfigError, PluginError), match=message):
         place.open_place(settings, tmp_path, {})
 
 
-def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_default(
+def test_precedence_of_the_sources_of_a_state(
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "home"
@@ -123,12 +123,12 @@ def test_the_flag_wins_then_the_environment_then_a_settings_file_then_the_defaul
     assert chosen("", {}) == str(tmp_path / "devstream.state")
 
 
-def test_memory_states_are_for_the_python_api(tmp_path: Path) -> None:
+def test_memory_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only for tests and the Python API"):
         place.settings_from_url("memfs://x", tmp_path)
 
 
-def test_a_url_s_texts_become_what_the_options_want(
+def test_url_texts_are_converted_to_option_types(
     elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
     found = opened(
@@ -147,14 +147,14 @@ def test_a_url_s_texts_become_what_the_options_want(
     assert "t0ken" not in repr(found)
 
 
-def test_secrets_are_revealed_to_the_backend_alone(
+def test_secrets_are_revealed_only_to_the_backend(
     elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
     opened(tmp_path, {"bucket": "b", "token": Secret("s3cret", ("env X",))})
     assert elsewhere["token"] == "s3cret"
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_its_place(
+def test_every_wrong_option_is_reported_with_its_line(
     elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
@@ -175,9 +175,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(
     )
 
 
-def test_wrong_options_of_a_url_name_what_gave_the_url(
-    elsewhere: dict[str, Value], tmp_path: Path
-) -> None:
+def test_wrong_option_of_a_url_names_the_flag(elsewhere: dict[str, Value], tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         place.open_place(
             StateSettings("elsewhere", {"retries": "many"}, source="--state"), tmp_path, {}
@@ -201,7 +199,7 @@ def test_wrong_options_of_a_url_name_what_gave_the_url(
         (LockSettings(url="dynamodb://t/ID"), "", "dynamodb", 30.0),
     ],
 )
-def test_which_lock(
+def test_kind_and_lease_of_the_lock(
     elsewhere: dict[str, Value],
     tmp_path: Path,
     lock: LockSettings,
@@ -214,7 +212,7 @@ def test_which_lock(
     assert found.lease(kind) == lease
 
 
-def test_the_locker_of_a_kind_is_made_once(elsewhere: dict[str, Value], tmp_path: Path) -> None:
+def test_locker_is_created_once(elsewhere: dict[str, Value], tmp_path: Path) -> None:
     found = opened(tmp_path, {"bucket": "b"})
     assert isinstance(found.locker("native"), ObjectLocker)
     assert found.locker("native") is found.locker("native")
@@ -222,7 +220,7 @@ def test_the_locker_of_a_kind_is_made_once(elsewhere: dict[str, Value], tmp_path
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: UrlForm) -> None:
+def test_every_part_of_a_url_is_an_option(form: UrlForm) -> None:
     schema = plugins.backends().find(form.backend)
     if schema is None:
         assert form.backend in plugins.backends().unshipped()
@@ -232,7 +230,7 @@ def test_whatever_a_url_can_say_is_an_option_of_its_backend(form: UrlForm) -> No
         }
 
 
-def test_a_lock_elsewhere_is_opened_by_its_url(
+def test_lock_url_opens_a_separate_locker(
     monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, Value], tmp_path: Path
 ) -> None:
     table = ObjectLocker(MemoryStore("table"))

@@ -31,7 +31,7 @@ from engine.values import Secret
         ("var nowhere.deep", None),
     ],
 )
-def test_a_source_is_asked_again(source: str, value: Any, tmp_path: Path) -> None:
+def test_lookup_by_source(source: str, value: Any, tmp_path: Path) -> None:
     files = (tmp_path / "one.yaml", tmp_path / "two.yaml")
     files[0].write_text("flag: first\nfiled: old\n", "utf-8")
     files[1].write_text("vars: {filed: in a file, filed-map: {a: 1}}\n", "utf-8")

@@ -30,7 +30,7 @@ def chosen(home: Path) -> str | None:
         ("a: [", "cannot read", "--state"),
     ],
 )
-def test_what_a_settings_file_may_not_say(
+def test_invalid_settings_file_is_refused(
     text: str, message: str, hint: str, tmp_path: Path
 ) -> None:
     (tmp_path / ".dtm.yaml").write_text(text, "utf-8")
@@ -41,12 +41,12 @@ def test_what_a_settings_file_may_not_say(
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "state:", "state: ''"])
-def test_what_says_nothing_is_nothing(text: str, tmp_path: Path) -> None:
+def test_empty_settings_file_names_no_state(text: str, tmp_path: Path) -> None:
     (tmp_path / ".dtm.yaml").write_text(text, "utf-8")
     assert chosen(tmp_path) is None
 
 
-def test_the_first_file_wins_and_the_second_is_read_where_it_is_missing(tmp_path: Path) -> None:
+def test_first_settings_file_wins(tmp_path: Path) -> None:
     (tmp_path / ".dtm").mkdir()
     (tmp_path / ".dtm" / "config").write_text("state: file:///second", "utf-8")
     assert chosen(tmp_path) == "file:///second"

@@ -28,7 +28,7 @@ from tests.dtm.render.rendering import RECORD, Shown
         ({"state_url": "mine"}, {"DTM_STATE": "s"}, "--state mine"),
     ],
 )
-def test_the_flags_are_those_that_chose_config_and_state(
+def test_flags_repeat_the_choice_of_config_and_state(
     given: dict[str, Any], env: dict[str, str], flags: str
 ) -> None:
     assert location_flags(given, env) == flags
@@ -57,7 +57,7 @@ def test_the_flags_are_those_that_chose_config_and_state(
         ("", ""),
     ],
 )
-def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None:
+def test_every_command_in_a_hint_gets_the_flags(hint: str, completed: str) -> None:
     assert add_flags(hint, "-f c") == completed
     assert add_flags(hint, "") == hint
 
@@ -71,13 +71,13 @@ def test_every_command_in_a_hint_is_completed(hint: str, completed: str) -> None
     ],
 )
 @pytest.mark.parametrize("kind", ["plain", "rich", "json"])
-def test_errors_reach_the_screen_with_complete_hints(kind: Any, error: DtmError) -> None:
+def test_hints_of_errors_get_the_flags(kind: Any, error: DtmError) -> None:
     shown = Shown(kind)
     with_hint_flags(shown.renderer, "--state s").error(error)
     assert "dtm state history --state s" in shown.out + shown.err
 
 
-def test_notices_and_events_too() -> None:
+def test_hints_of_notices_and_events_get_the_flags() -> None:
     shown = Shown("plain")
     renderer = with_hint_flags(shown.renderer, "--state s")
     renderer.notice("warning", "one", hint="dtm lock")
@@ -92,13 +92,13 @@ def test_notices_and_events_too() -> None:
     ]
 
 
-def test_what_has_no_hint_is_passed_on() -> None:
+def test_output_without_a_hint_is_unchanged() -> None:
     shown = Shown("plain")
     renderer = with_hint_flags(shown.renderer, "--state s")
     renderer.data("dtm plan")
     assert shown.out == "dtm plan\n"
 
 
-def test_a_bare_command_needs_nothing_in_between() -> None:
+def test_renderer_is_unchanged_without_flags() -> None:
     shown = Shown("plain")
     assert with_hint_flags(shown.renderer, "") is shown.renderer

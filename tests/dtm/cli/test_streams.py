@@ -10,7 +10,7 @@ import pytest
 from dtm.cli.streams import OUTPUT, is_output_error, open_streams
 
 
-def test_a_full_disk_under_the_work_is_not_one_under_the_output() -> None:
+def test_full_disk_of_work_is_distinct_from_full_output() -> None:
     assert is_output_error(OSError(errno.ENOSPC, "No space left on device", OUTPUT))
     assert is_output_error(BrokenPipeError(errno.EPIPE, "Broken pipe", OUTPUT))
     assert not is_output_error(OSError(errno.ENOSPC, "No space left on device"))
@@ -18,7 +18,7 @@ def test_a_full_disk_under_the_work_is_not_one_under_the_output() -> None:
     assert not is_output_error(BrokenPipeError(errno.EPIPE, "Broken pipe"))
 
 
-def test_what_a_reader_that_left_leaves_behind_names_the_output(
+def test_closed_pipe_names_the_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reading, writing = os.pipe()
@@ -30,7 +30,7 @@ def test_what_a_reader_that_left_leaves_behind_names_the_output(
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), "utf-8"))
     try:
         open_streams()
-        sys.stdout.write("told")
+        sys.stdout.write("text")
         with pytest.raises(BrokenPipeError) as caught:
             sys.stdout.flush()
         assert is_output_error(caught.value)

@@ -13,7 +13,7 @@ from tests.dtm.render.rendering import HOLDER, RECORD, Shown
 DATE = "2022-05-30 17:08:08 !! [ERROR]  "
 
 
-def told(error: BaseException, *, kind: Kind = "plain", debug: bool = False) -> str:
+def error_text(error: BaseException, *, kind: Kind = "plain", debug: bool = False) -> str:
     shown = Shown(kind, width=200)
     shown.renderer.error(error, debug=debug)
     assert shown.out == ""
@@ -21,18 +21,18 @@ def told(error: BaseException, *, kind: Kind = "plain", debug: bool = False) -> 
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
-def test_an_error_says_where_what_and_the_next_step(kind: Kind) -> None:
+def test_error_has_place_message_and_hint(kind: Kind) -> None:
     error = DtmError(
         "the bucket is missing\nreally", hint="make it with dtm init --create", where="data/a"
     )
     assert (
-        told(error, kind=kind)
+        error_text(error, kind=kind)
         == "error: data/a: the bucket is missing\n  really\n  → make it with dtm init --create\n"
     )
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
-def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) -> None:
+def test_config_problems_show_their_lines(tmp_path: Path, kind: Kind) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
         "tools:\n  - name: 看板\n    depndsOn: [a.b]\n"
@@ -47,7 +47,7 @@ def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) ->
         Problem(f"{tmp_path}/absent.yaml:1:1", "no file"),
         Problem("", "nowhere"),
     )
-    text = told(ConfigError(problems), kind=kind).replace(str(tmp_path), "")
+    text = error_text(ConfigError(problems), kind=kind).replace(str(tmp_path), "")
     assert text.splitlines() == [
         'error: /config.yaml:3:5: unknown key "depndsOn"',
         "     3 │     depndsOn: [a.b]",
@@ -75,24 +75,26 @@ def test_every_problem_of_a_config_shows_its_line(tmp_path: Path, kind: Kind) ->
         ("name: web", "name: web"),
     ],
 )
-def test_a_source_line_that_holds_a_secret_is_cut(tmp_path: Path, source: str, shown: str) -> None:
+def test_source_line_with_a_secret_is_cut(tmp_path: Path, source: str, shown: str) -> None:
     (tmp_path / "c.yaml").write_text(source, "utf-8")
-    assert f"   1 │ {shown}\n" in told(ConfigError((Problem(f"{tmp_path}/c.yaml:1:1", "wrong"),)))
+    assert f"   1 │ {shown}\n" in error_text(
+        ConfigError((Problem(f"{tmp_path}/c.yaml:1:1", "wrong"),))
+    )
 
 
-def test_a_bug_is_called_one_and_a_traceback_needs_asking_for() -> None:
+def test_internal_error_shows_traceback_only_with_debug() -> None:
     try:
         raise KeyError("x")
     except KeyError as error:
-        brief, whole = told(error), told(error, debug=True)
+        brief, whole = error_text(error), error_text(error, debug=True)
     assert brief.startswith("error: KeyError: 'x'\n  → report this bug of dtm")
     assert "Traceback" not in brief and "test_errors.py" in whole
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
-def test_who_holds_the_lock_is_told_in_full_with_the_command_that_breaks_it(kind: Kind) -> None:
+def test_held_lock_shows_record_and_unlock_command(kind: Kind) -> None:
     error = LockHeldError(RECORD, hint="dtm force-unlock 92417f49-68a4")
-    assert told(error, kind=kind).splitlines() == [
+    assert error_text(error, kind=kind).splitlines() == [
         "error: the state is locked by anna@build-7",
         "  ID         92417f49-68a4",
         "  Operation  apply",
@@ -120,15 +122,15 @@ def test_who_holds_the_lock_is_told_in_full_with_the_command_that_breaks_it(kind
         ),
     ],
 )
-def test_a_lease_looks_dead_or_alive(info: LockInfo, lease: str) -> None:
-    assert f"  Lease      {lease}\n" in told(LockHeldError(LockRecord(info, "1")))
+def test_lease_text(info: LockInfo, lease: str) -> None:
+    assert f"  Lease      {lease}\n" in error_text(LockHeldError(LockRecord(info, "1")))
 
 
-def test_terraforms_nanoseconds_are_read() -> None:
+def test_nanoseconds_of_terraform_are_read() -> None:
     info = replace(HOLDER, created="2022-05-30T17:07:08.151200792Z")
-    assert "(59 s ago)" in told(LockHeldError(LockRecord(info, "1")))
+    assert "(59 s ago)" in error_text(LockHeldError(LockRecord(info, "1")))
 
 
-def test_an_unreadable_lock_record_is_called_one() -> None:
-    text = told(LockHeldError(LockRecord(None, "1")))
+def test_unreadable_lock_record() -> None:
+    text = error_text(LockHeldError(LockRecord(None, "1")))
     assert text.splitlines()[1:] == ["  The lock record cannot be read."]

@@ -70,12 +70,12 @@ def lines(shown: Shown) -> list[dict[str, Any]]:
     return found[1:]
 
 
-def test_the_published_schema_is_the_one_the_types_give() -> None:
+def test_published_schema_matches_the_types() -> None:
     assert PUBLISHED.read_text("utf-8") == schema()
 
 
 @pytest.mark.parametrize(("event", "kind"), EVENTS)
-def test_an_event_is_one_line(event: Event, kind: str) -> None:
+def test_event_is_one_line(event: Event, kind: str) -> None:
     shown = Shown("json")
     shown.renderer.event(event)
     first = lines(shown)[0]
@@ -87,7 +87,7 @@ def test_an_event_is_one_line(event: Event, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_a_plan_is_its_changes_and_a_summary(name: str) -> None:
+def test_plan_is_its_changes_and_a_summary(name: str) -> None:
     plan = PLANS[name]()
     shown = Shown("json")
     shown.renderer.plan(plan)
@@ -103,7 +103,7 @@ def test_a_plan_is_its_changes_and_a_summary(name: str) -> None:
     }
 
 
-def test_planned_fields_tell_what_a_program_needs() -> None:
+def test_planned_change_has_all_fields() -> None:
     shown = Shown("json")
     shown.renderer.plan(PLANS["drift_beside_change"]())
     option, live = lines(shown)[0]["fields"]
@@ -119,7 +119,7 @@ def test_planned_fields_tell_what_a_program_needs() -> None:
     assert (live["source"], live["old"], live["new"]) == ("live", "0644", "0666")
 
 
-def test_unknown_and_secret_values_are_words() -> None:
+def test_unknown_and_secret_values_are_texts() -> None:
     shown = Shown("json")
     shown.renderer.outputs({"url": UNKNOWN, "token": Secret("x"), "list": [1, {"a": Secret("y")}]})
     assert lines(shown)[0]["outputs"] == {
@@ -129,7 +129,7 @@ def test_unknown_and_secret_values_are_words() -> None:
     }
 
 
-def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
+def test_apply_that_is_cut_short_ends_with_a_summary() -> None:
     shown = Shown("json")
     for event in (
         ApplyStart(DATA, Action.CREATE, 1, 3),
@@ -142,7 +142,7 @@ def test_an_apply_that_breaks_off_still_ends_with_its_summary() -> None:
     assert summary["changes"]["create"] == 1 and summary["failed"] == ["repo-scaffolding/web"]
 
 
-def test_a_summary_names_its_command_and_what_was_cut_off() -> None:
+def test_summary_names_command_and_cancelled_tools() -> None:
     shown = Shown("json")
     shown.renderer.event(
         ApplySummary(
@@ -158,14 +158,14 @@ def test_a_summary_names_its_command_and_what_was_cut_off() -> None:
     )
 
 
-def test_a_summary_is_not_said_twice() -> None:
+def test_summary_is_written_once() -> None:
     shown = Shown("json")
     shown.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
     shown.renderer.event(ApplySummary({Action.CREATE: 1}, (), (), 1.0, "s"))
     assert [each["type"] for each in lines(shown)] == ["apply_start", "change_summary"]
 
 
-def test_errors_are_diagnostics_one_per_problem() -> None:
+def test_errors_are_one_diagnostic_per_problem() -> None:
     shown = Shown("json")
     shown.renderer.error(
         ConfigError((Problem("a.yaml:1:2", "one", "hint"), Problem("a.yaml:3:4", "two")))
@@ -182,7 +182,7 @@ def test_errors_are_diagnostics_one_per_problem() -> None:
     assert found[3]["lock"] is None
 
 
-def test_data_of_commands() -> None:
+def test_results_are_data_lines() -> None:
     shown = Shown("json", verbose=True)
     shown.renderer.table([{"address": "data/a", "serial": 1}, {"address": "data/b", "serial": 2}])
     shown.renderer.data("one line")
@@ -224,13 +224,13 @@ def test_data_of_commands() -> None:
 @pytest.mark.parametrize(
     ("record", "status"), [(RECORD, "held"), (None, "free"), (LockRecord(None, "1"), "held")]
 )
-def test_the_state_of_the_lock(record: LockRecord | None, status: str) -> None:
+def test_lock_is_a_line_with_a_status(record: LockRecord | None, status: str) -> None:
     shown = Shown("json")
     shown.renderer.lock(record)
     assert lines(shown)[0]["status"] == status
 
 
-def test_the_version_is_the_first_line_and_the_only_one_of_its_command() -> None:
+def test_version_command_writes_only_the_first_line() -> None:
     shown = Shown("json")
     shown.renderer.version("0.1.0")
     assert lines(shown) == [] and json.loads(shown.out)["dtm"] == "0.1.0"

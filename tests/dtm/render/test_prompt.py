@@ -22,13 +22,13 @@ QUESTION = "Continue? [y/n]\nEnter a value (Default is n): "
         ("y", True),
     ],
 )
-def test_answers(typed: str, answer: bool) -> None:
+def test_valid_answers(typed: str, answer: bool) -> None:
     err = StringIO()
     assert confirm(StringIO(typed), err) is answer
     assert err.getvalue() == QUESTION
 
 
-def test_anything_else_is_asked_again() -> None:
+def test_invalid_answer_is_asked_again() -> None:
     err = StringIO()
     assert confirm(StringIO("maybe\nyep\ny\n"), err)
     invalid = "Failed to validate input string: input must be y or n\n\n"
@@ -36,7 +36,7 @@ def test_anything_else_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "maybe\n"])
-def test_the_end_of_input_is_no_answer(typed: str) -> None:
+def test_end_of_input_is_not_an_answer(typed: str) -> None:
     with pytest.raises(CancelledError) as caught:
         confirm(StringIO(typed), StringIO())
     assert "-y" in caught.value.hint
@@ -46,7 +46,7 @@ def test_the_end_of_input_is_no_answer(typed: str) -> None:
     ("typed", "answer"),
     [("yes, 12\n", True), ("y\nyes\nyes, 12\n", True), ("yes\nn\n", False), ("\n", False)],
 )
-def test_a_grave_question_wants_its_exact_answer(typed: str, answer: bool) -> None:
+def test_exact_answer_is_required(typed: str, answer: bool) -> None:
     err = StringIO()
     question = "12 of 20 tools would be deleted."
     assert confirm(StringIO(typed), err, question, "yes, 12") is answer

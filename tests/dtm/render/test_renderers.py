@@ -46,7 +46,7 @@ def test_rich_is_imported_only_for_a_terminal(kind: str, imported: bool) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_text_is_utf_8_whatever_the_locale_says(kind: Kind) -> None:
+def test_text_is_utf_8_in_any_locale(kind: Kind) -> None:
     raw = BytesIO()
     renderer = make_renderer(kind, Screen(TextIOWrapper(raw, "ascii"), StringIO(), str))
     renderer.data("→ 看板 \udc80")
@@ -112,7 +112,7 @@ def test_data_goes_to_stdout(kind: Kind, show: Callable[[Renderer], None], text:
 
 
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_the_holder_of_the_lock_is_data_for_the_command_that_asks(kind: Kind) -> None:
+def test_lock_record_goes_to_stdout(kind: Kind) -> None:
     shown = Shown(kind)
     shown.renderer.lock(RECORD)
     shown.renderer.lock(LockRecord(None, "1"))
@@ -133,14 +133,16 @@ def test_the_holder_of_the_lock_is_data_for_the_command_that_asks(kind: Kind) ->
     ],
 )
 @pytest.mark.parametrize("kind", PEOPLE)
-def test_levels(kind: Kind, level: Level, verbose: bool, quiet: bool, shown_at_all: bool) -> None:
+def test_verbose_and_quiet_select_levels(
+    kind: Kind, level: Level, verbose: bool, quiet: bool, shown_at_all: bool
+) -> None:
     shown = Shown(kind, verbose=verbose, quiet=quiet)
     shown.renderer.notice(level, "word", hint="step")
     assert ("word" in shown.err) is shown_at_all and shown.out == ""
 
 
 @pytest.mark.parametrize("kind", ["plain", "json"])
-def test_ten_thousand_changes_off_a_terminal_take_less_than_a_second(kind: Kind) -> None:
+def test_ten_thousand_changes_are_logged_within_a_second(kind: Kind) -> None:
     tools = [Address("data", f"t{i}") for i in range(10_000)]
     plan = Plan(
         BASE,
@@ -163,7 +165,7 @@ def test_ten_thousand_changes_off_a_terminal_take_less_than_a_second(kind: Kind)
     assert planned - start < 1.0 * slack and applied - planned < 1.0 * slack
 
 
-def test_data_and_messages_that_go_to_one_file_keep_their_order(tmp_path: Path) -> None:
+def test_order_is_kept_if_both_streams_are_one_file(tmp_path: Path) -> None:
     both = tmp_path / "both.txt"
     with (
         both.open("a", encoding="utf-8") as out,

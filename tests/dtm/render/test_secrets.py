@@ -50,7 +50,7 @@ def redactor() -> Redactor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(old=values, new=values)
-def test_no_secret_leaves_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
+def test_no_secret_is_shown_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
     shown = Shown(kind, clean=redactor().redact, width=40, verbose=True)
     fields = (
         FieldChange(("a", SECRET, 0), old, new),
@@ -78,7 +78,7 @@ def test_no_secret_leaves_in_a_plan(kind: Kind, old: Value, new: Value) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_secret_leaves_in_events_or_errors(kind: Kind) -> None:
+def test_no_secret_is_shown_in_events_or_errors(kind: Kind) -> None:
     shown = Shown(kind, clean=redactor().redact, verbose=True)
     events: list[Event] = [
         ApplyStart(DATA, Action.CREATE, 1, 1),
@@ -102,7 +102,7 @@ def test_no_secret_leaves_in_events_or_errors(kind: Kind) -> None:
     assert SECRET not in everything and "MIIEvQ" not in everything
 
 
-def test_a_secret_that_is_a_word_of_the_format_does_not_break_it() -> None:
+def test_secret_equal_to_a_format_word_keeps_the_format() -> None:
     found = Redactor()
     found.add(Secret("create"))
     found.add(Secret("message"))

@@ -66,7 +66,7 @@ class Terminal:
         return [row.rstrip() for row in rows]
 
 
-def test_running_operations_stand_in_a_table_with_times_and_a_bar() -> None:
+def test_running_operations_are_rows_with_times_and_a_bar() -> None:
     terminal = Terminal()
     terminal.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 3))
     terminal.renderer.event(ApplyProgress(DATA, Action.CREATE, "2 of 4 pods\nmore", 0.5, 1.0))
@@ -81,7 +81,7 @@ def test_running_operations_stand_in_a_table_with_times_and_a_bar() -> None:
     terminal.renderer.close()
 
 
-def test_what_has_ended_stays_and_the_table_goes() -> None:
+def test_finished_lines_stay_and_the_table_disappears() -> None:
     terminal = Terminal()
     for event in (
         ApplyStart(DATA, Action.CREATE, 1, 2),
@@ -107,7 +107,7 @@ def test_what_has_ended_stays_and_the_table_goes() -> None:
     ]
 
 
-def test_what_a_request_to_stop_does_is_said_above_the_table_and_stays() -> None:
+def test_stop_request_is_shown_above_the_table() -> None:
     terminal = Terminal()
     terminal.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
     terminal.wait_for("0/1 change")
@@ -138,7 +138,7 @@ def test_waiting_for_the_lock_is_shown_while_it_lasts() -> None:
     assert [row for row in terminal.left if row] == ["ℹ Got the state lock after 2.0s."]
 
 
-def test_an_error_takes_the_table_away_first() -> None:
+def test_error_removes_the_table_first() -> None:
     terminal = Terminal()
     terminal.renderer.event(ApplyStart(DATA, Action.CREATE, 1, 1))
     terminal.wait_for("0/1 change")
@@ -162,7 +162,7 @@ class Window(StringIO):
         return True
 
 
-def test_the_width_follows_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_width_follows_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     err = Window()
@@ -179,7 +179,7 @@ def test_the_width_follows_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("color", [True, False])
-def test_colours_are_a_choice(color: bool) -> None:
+def test_colors_can_be_disabled(color: bool) -> None:
     terminal = Terminal(color=color)
     terminal.renderer.notice("error", "red or not")
     assert ("\x1b[" in terminal.drawn.getvalue()) is color

@@ -59,12 +59,12 @@ SHOW = ValueText(str)
         ([UNKNOWN, Secret(1)], "[(known after apply), (sensitive)]"),
     ],
 )
-def test_inline(value: Value, text: str) -> None:
+def test_value_on_one_line(value: Value, text: str) -> None:
     assert SHOW.inline(value) == text
 
 
 @given(st.text())
-def test_strings_that_differ_read_differently_and_steer_nothing(text: str) -> None:
+def test_strings_are_distinct_and_hold_no_control_characters(text: str) -> None:
     shown = SHOW.inline(text)
     assert printable(shown) == shown
     assert shown == text or shown.startswith('"')
@@ -88,7 +88,7 @@ def test_two_strings_never_look_the_same(one: str, two: str) -> None:
         (("a b", 1), '"a b"[1]'),
     ],
 )
-def test_path(parts: tuple[str | int, ...], text: str) -> None:
+def test_field_path(parts: tuple[str | int, ...], text: str) -> None:
     assert field_path(parts) == text
 
 
@@ -103,7 +103,7 @@ words = st.lists(st.text("ab看 ", min_size=1, max_size=9).map(Span), max_size=8
 
 
 @given(words, st.integers(0, 4), st.integers(0, 4), st.integers(8, 30))
-def test_wrapping_keeps_every_character_and_the_width_unless_a_word_is_too_long(
+def test_wrapping_keeps_characters_and_width(
     spans: list[Span], indent: int, hang: int, width: int
 ) -> None:
     line = Line(indent, tuple(spans), hang)

@@ -202,7 +202,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("provider", "promise", "problem"), BROKEN)
-def test_a_broken_promise_is_caught(
+def test_broken_provider_fails_its_check(
     provider: type[FileProvider], promise: str, problem: str, tmp_path: Path
 ) -> None:
     found = {
@@ -212,13 +212,13 @@ def test_a_broken_promise_is_caught(
     assert found[promise].startswith(problem)
 
 
-def test_every_promise_can_be_broken(tmp_path: Path) -> None:
+def test_every_check_can_fail(tmp_path: Path) -> None:
     assert {promise for _, promise, _ in BROKEN} == {
         result.name for result in run_provider_cases(FileProvider(), file_trial, tmp_path)
     }
 
 
-def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:
+def test_contract_reports_every_failed_check(tmp_path: Path) -> None:
     with pytest.raises(CaseFailedError) as error:
         provider_contract(Touchy(), file_trial, tmp_path)
     assert str(error.value).splitlines() == [
@@ -228,7 +228,7 @@ def test_the_contract_lists_all_that_is_broken(tmp_path: Path) -> None:
     ]
 
 
-def test_an_attribute_that_no_drift_changes_is_named(tmp_path: Path) -> None:
+def test_attribute_without_a_drift_is_named(tmp_path: Path) -> None:
     def trial(world: Path) -> Trial:
         whole = file_trial(world)
         return replace(whole, drifts={"mode": whole.drifts["mode"]})
@@ -244,7 +244,7 @@ def lines(world: Path, **without: None) -> Iterator[str]:
     return map(str, found)
 
 
-def test_what_a_trial_lacks_is_said(tmp_path: Path) -> None:
+def test_missing_part_of_a_trial_is_named(tmp_path: Path) -> None:
     assert list(lines(tmp_path, create_outside=None))[-2:] == [
         "passed  deleting is final, deleting twice is harmless",
         "skipped what others made is refused: its trial has no create_outside",

@@ -43,9 +43,7 @@ AFTER = """\
 """
 
 
-def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(
-    dtm: Runner, config: Write
-) -> None:
+def test_failed_run_ends_with_a_summary(dtm: Runner, config: Write) -> None:
     config(FAILING)
     done = dtm.run("apply", "-y")
     assert done.returncode == 1
@@ -63,7 +61,7 @@ def test_a_failed_run_ends_with_what_was_done_what_failed_and_what_was_skipped(
     assert "SUCCESS" not in end and "SUCCESS]  Done" not in done.stderr
 
 
-def test_programs_are_told_the_same(dtm: Runner, config: Write) -> None:
+def test_failed_run_ends_with_a_json_summary(dtm: Runner, config: Write) -> None:
     config(FAILING)
     done = dtm.run("apply", "-y", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -85,20 +83,18 @@ def test_programs_are_told_the_same(dtm: Runner, config: Write) -> None:
     ]
 
 
-def test_an_output_that_cannot_be_worked_out_fails_the_run(dtm: Runner, config: Write) -> None:
+def test_failed_output_fails_the_run(dtm: Runner, config: Write) -> None:
     config(
         "tools:\n- {name: command, instanceID: a, options: {create: 'true'}}\n"
         "outputs: {x: '${{ command.a.outputs.y }}'}"
     )
-    told = dtm("apply", "-y", code=1)
-    assert told.count("[ERROR]  output x: ") == 1
-    assert "Apply failed => 1 created, 1 output could not be evaluated in" in told
-    assert "successfully" not in told
+    printed = dtm("apply", "-y", code=1)
+    assert printed.count("[ERROR]  output x: ") == 1
+    assert "Apply failed => 1 created, 1 output could not be evaluated in" in printed
+    assert "successfully" not in printed
 
 
-def test_an_interruption_before_anything_was_done_says_so_and_ends_what_was_asked(
-    dtm: Runner, config: Write
-) -> None:
+def test_ctrl_c_before_the_first_change_stops_at_once(dtm: Runner, config: Write) -> None:
     config(
         "tools:\n- name: command\n  instanceID: a\n"
         "  options: {create: 'true', read: 'touch begun; sleep 20; touch ended'}"
@@ -130,9 +126,7 @@ def left_orderly(dtm: Runner) -> None:
 @pytest.mark.parametrize(
     "hang_ups", [0, 1, 2], ids=["terminal", "terminal and shell", "terminal and shell twice"]
 )
-def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(
-    hang_ups: int, dtm: Runner, config: Write
-) -> None:
+def test_closed_terminal_acts_like_one_ctrl_c(hang_ups: int, dtm: Runner, config: Write) -> None:
     config(SLOW + AFTER)
     child, terminal = pty.fork()
     if child == 0:
@@ -149,9 +143,7 @@ def test_a_terminal_that_goes_away_ends_an_apply_as_one_ctrl_c_does(
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
-def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(
-    flags: list[str], dtm: Runner, config: Write
-) -> None:
+def test_closed_pipe_acts_like_one_ctrl_c(flags: list[str], dtm: Runner, config: Write) -> None:
     config(SLOW + AFTER)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "dtm", "apply", "-y", *flags]
@@ -165,7 +157,7 @@ def test_a_reader_that_leaves_ends_an_apply_as_one_ctrl_c_does(
     left_orderly(dtm)
 
 
-def test_a_reader_that_leaves_at_once_leaves_no_lock(dtm: Runner, config: Write) -> None:
+def test_closed_pipe_leaves_no_lock(dtm: Runner, config: Write) -> None:
     config(SLOW + AFTER)
     shell = f"{sys.executable} -m dtm apply -y --json 2>&1 | head -1"
     subprocess.run(
@@ -175,18 +167,18 @@ def test_a_reader_that_leaves_at_once_leaves_no_lock(dtm: Runner, config: Write)
     assert list(dtm.folder.glob(".*.lock*")) == []
 
 
-def test_who_is_told_to_ignore_ctrl_c_ignores_it(dtm: Runner, config: Write) -> None:
+def test_ignored_ctrl_c_stays_ignored(dtm: Runner, config: Write) -> None:
     config(SLOW)
-    job = f"trap '' INT; {sys.executable} -m dtm apply -y >told 2>&1 & echo $! >pid; wait $!"
+    job = f"trap '' INT; {sys.executable} -m dtm apply -y >output 2>&1 & echo $! >pid; wait $!"
     with subprocess.Popen(["sh", "-c", job], cwd=dtm.folder, env=dtm.env) as shell:
         wait_for(dtm.folder / "begun")
         os.kill(int((dtm.folder / "pid").read_text()), signal.SIGINT)
         shell.wait(30)
-    assert "Stopping" not in (dtm.folder / "told").read_text("utf-8")
+    assert "Stopping" not in (dtm.folder / "output").read_text("utf-8")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_nobody_who_listens(closed: str, dtm: Runner, config: Write) -> None:
+def test_apply_works_with_closed_streams(closed: str, dtm: Runner, config: Write) -> None:
     config(SLOW)
     shell = f"{sys.executable} -m dtm apply -y {closed}"
     done = subprocess.run(
@@ -213,12 +205,12 @@ TOO_SMALL = "ulimit -f 1; trap '' XFSZ; exec"  # a disk of half a kilobyte
 @pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="this system has no device that is always full"
 )
-def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
+def test_unwritable_output_is_an_error_before_any_change(
     command: str, unbuffered: str, dtm: Runner, config: Write
 ) -> None:
     config(SLOW)
     env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
-    for where, told in (
+    for where, printed in (
         (">/dev/full", "dtm: cannot write to standard output: No space left on device"),
         (">/dev/full 2>&1", ""),
     ):
@@ -233,7 +225,7 @@ def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
         )
         assert (
             done.returncode == 1
-            and told in done.stderr
+            and printed in done.stderr
             and "bug" not in done.stderr
             and "Traceback" not in done.stderr
         )
@@ -242,9 +234,7 @@ def test_output_that_cannot_be_written_is_no_bug_and_nothing_begins(
 
 
 @BUFFERS
-def test_a_copy_of_the_state_that_is_cut_off_is_an_error(
-    unbuffered: str, dtm: Runner, config: Write
-) -> None:
+def test_truncated_state_pull_is_an_error(unbuffered: str, dtm: Runner, config: Write) -> None:
     config(SLOW)
     dtm("apply", "-y")
     env = {**dtm.env, "PYTHONUNBUFFERED": unbuffered}
@@ -259,9 +249,7 @@ def test_a_copy_of_the_state_that_is_cut_off_is_an_error(
 @pytest.mark.parametrize(
     "command", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join
 )
-def test_who_was_found_dead_is_waited_for_by_nobody_and_a_look_writes_nothing(
-    command: list[str], dtm: Runner, config: Write
-) -> None:
+def test_killed_holder_is_not_waited_for(command: list[str], dtm: Runner, config: Write) -> None:
     """Let two want the lock of a killed run on one machine: one has it.
 
     The kernel frees the lock, and the first to have it would alone know whose it was.

@@ -26,19 +26,15 @@ WORKFLOW = """- name: github-actions
 """
 
 
-def test_a_missing_program_is_told_by_plan_and_refused_by_apply_before_anything_is_written(
-    dtm: Runner, config: Write
-) -> None:
+def test_plan_warns_of_a_missing_program(dtm: Runner, config: Write) -> None:
     config(MISSING)
-    told = dtm("plan")
-    assert "command/c: Apply will refuse this plan: no-such-program is not installed" in told
+    output = dtm("plan")
+    assert "command/c: Apply will refuse this plan: no-such-program is not installed" in output
     assert "no-such-program is not installed" in dtm("apply", "-y", code=1)
     assert list(dtm.folder.glob("devstream*")) == []
 
 
-def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused(
-    dtm: Runner, config: Write
-) -> None:
+def test_plan_warns_of_a_protected_deletion(dtm: Runner, config: Write) -> None:
     config(PROTECTED)
     dtm("apply", "-y")
     refusal = "will refuse this plan: protected by lifecycle.preventDestroy: data/a"
@@ -49,14 +45,12 @@ def test_a_plan_that_would_delete_what_is_protected_says_that_it_will_be_refused
     assert "protected by lifecycle.preventDestroy: data/a" in dtm("apply", "-y", code=1)
 
 
-def test_a_repository_that_is_not_there_is_told_by_plan_unless_this_run_makes_it(
-    dtm: Runner, config: Write
-) -> None:
+def test_plan_warns_of_a_missing_repository(dtm: Runner, config: Write) -> None:
     config(f"tools:\n{WORKFLOW}")
-    told = dtm("plan")
+    output = dtm("plan")
     assert (
         f"github-actions/ci: Apply will refuse this plan: scm: {dtm.folder}/r.git does not exist"
-        in told
+        in output
     )
     config(f"tools:\n{SCAFFOLD}{WORKFLOW}  dependsOn: [repo-scaffolding.a]\n")
     assert "will refuse" not in dtm("plan")

@@ -13,9 +13,7 @@ DRY = [
 ]
 
 
-def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(
-    dtm: Runner, config: Write
-) -> None:
+def test_dry_run_takes_no_lock_and_writes_nothing(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     (dtm.folder / "pushed.json").write_text(dtm.run("state", "pull").stdout, "utf-8")
@@ -44,9 +42,7 @@ def test_a_dry_run_takes_no_lock_waits_for_nobody_and_writes_nothing(
         ("state", "history"),
     ],
 )
-def test_that_a_state_is_a_copy_is_told_on_stderr_by_all_who_look(
-    words: tuple[str, ...], dtm: Runner, config: Write
-) -> None:
+def test_reading_a_copy_warns_on_stderr(words: tuple[str, ...], dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     copy = dtm.folder / "copy.state"
@@ -59,9 +55,7 @@ def test_that_a_state_is_a_copy_is_told_on_stderr_by_all_who_look(
     )
 
 
-def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(
-    dtm: Runner, config: Write
-) -> None:
+def test_reading_a_replaced_state_warns(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     older = (dtm.folder / "devstream.state").read_bytes()
@@ -72,7 +66,7 @@ def test_that_a_state_was_replaced_by_hand_is_told_by_all_who_look(
         assert "was replaced by other means" in dtm.run(*words).stderr
 
 
-def test_that_there_is_nothing_is_said(dtm: Runner, config: Write) -> None:
+def test_empty_results_have_a_message(dtm: Runner, config: Write) -> None:
     assert "devstream.state does not exist yet." in dtm("state", "list")
     config("tools: [{name: data, instanceID: a, options: {input: 1}}]")
     dtm("apply", "-y")

@@ -13,7 +13,7 @@ outputs: {greeting: "${{ data.hello.outputs.output }}"}
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         ("aply", 'Did you mean "apply"?'),
         ("state lst", "Did you mean 'list'?"),
@@ -27,12 +27,14 @@ outputs: {greeting: "${{ data.hello.outputs.output }}"}
         ("plan --state s33://b/k", "did you mean s3://"),
     ],
 )
-def test_a_near_name_is_offered(words: str, told: str, dtm: Runner, config: Write) -> None:
+def test_typo_in_arguments_gets_a_suggestion(
+    words: str, output: str, dtm: Runner, config: Write
+) -> None:
     config(CONFIG)
-    assert told in dtm(*words.split(), code=1)
+    assert output in dtm(*words.split(), code=1)
 
 
-def test_so_it_is_for_what_is_in_the_state(dtm: Runner, config: Write) -> None:
+def test_typo_in_a_recorded_name_gets_a_suggestion(dtm: Runner, config: Write) -> None:
     config(CONFIG)
     dtm("apply", "-y")
     assert 'did you mean "data/hello"?' in dtm("state", "show", "data.helo", code=1)

@@ -26,21 +26,23 @@ def victim(dtm: Runner, config: Write) -> int:
     return process.pid
 
 
-def test_what_a_run_is_doing_is_in_progress(dtm: Runner, victim: int) -> None:
-    told = dtm("plan")
-    assert "command/c: Create in progress by " in told
-    assert "interrupted" not in told and "--resolve" not in told
-    told = dtm("drift")
-    assert "command/c: Create in progress by " in told and "Nothing changed outside dtm." in told
+def test_operation_of_a_running_session_is_in_progress(dtm: Runner, victim: int) -> None:
+    output = dtm("plan")
+    assert "command/c: Create in progress by " in output
+    assert "interrupted" not in output and "--resolve" not in output
+    output = dtm("drift")
+    assert (
+        "command/c: Create in progress by " in output and "Nothing changed outside dtm." in output
+    )
     assert "Create in progress by " in dtm("state", "list")
-    told = dtm("show", "status", "--json")
-    assert '"InProgress":"create by ' in told and "Drifted" not in told
+    output = dtm("show", "status", "--json")
+    assert '"InProgress":"create by ' in output and "Drifted" not in output
 
 
-def test_once_that_run_is_dead_it_is_interrupted(dtm: Runner, victim: int) -> None:
+def test_operation_of_a_killed_session_is_interrupted(dtm: Runner, victim: int) -> None:
     os.kill(victim, signal.SIGKILL)
     dtm.started[0].wait()
-    told = dtm("plan")
-    assert "in progress" not in told and "an earlier run was interrupted" in told
+    output = dtm("plan")
+    assert "in progress" not in output and "an earlier run was interrupted" in output
     assert "progress" not in dtm("state", "list")
     assert "how it ended is not known" in dtm("drift")

@@ -27,14 +27,14 @@ def changes(dtm: Runner, *words: str, code: int = 0) -> dict[str, Any]:
     return {line["address"]: line for line in lines if line["type"] == "planned_change"}
 
 
-def test_what_failed_or_took_too_long_is_not_called_interrupted(dtm: Runner, config: Write) -> None:
+def test_failure_and_timeout_are_not_called_interrupted(dtm: Runner, config: Write) -> None:
     config(FAILING)
     dtm("apply", "-y", code=1)
-    told = dtm("plan")
-    assert "command/a  will be created: the last attempt failed" in told
-    assert "its creation failed: create ended with exit code 7:\n        no luck\n" in told
-    assert "command/b  will be created: the last attempt failed" in told
-    assert "its creation failed: create was stopped because its timeout expired" in told
+    output = dtm("plan")
+    assert "command/a  will be created: the last attempt failed" in output
+    assert "its creation failed: create ended with exit code 7:\n        no luck\n" in output
+    assert "command/b  will be created: the last attempt failed" in output
+    assert "its creation failed: create was stopped because its timeout expired" in output
     found = changes(dtm, "plan")
     assert {line["reason"] for line in found.values()} == {"failed"}
     assert (
@@ -81,9 +81,7 @@ def seen(found: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
     }
 
 
-def test_what_follows_from_the_config_did_not_change_outside_dtm(
-    dtm: Runner, config: Write
-) -> None:
+def test_changed_inputs_are_not_called_drift(dtm: Runner, config: Write) -> None:
     config(CHAIN % OLD)
     (dtm.folder / "in.txt").write_text("one\n", "utf-8")
     dtm("apply", "-y")
@@ -99,10 +97,10 @@ def test_what_follows_from_the_config_did_not_change_outside_dtm(
     found = changes(dtm, "plan")
     assert seen(found) == expected
     assert found["file/copy"]["reason"] == "input"
-    told = dtm("plan")
-    assert "changed outside dtm" not in told
-    assert "file/copy  will be updated: its inputs changed" in told
-    assert "changed inputs (recorded → now):\n        ~ source:" in told
+    output = dtm("plan")
+    assert "changed outside dtm" not in output
+    assert "file/copy  will be updated: its inputs changed" in output
+    assert "changed inputs (recorded → now):\n        ~ source:" in output
     (dtm.folder / "out.txt").chmod(0o600)
     repository = dtm.folder / "repos" / "me" / "app.git"
     push(repository, {".github/workflows/main.yml": "on: push\n"})
@@ -115,9 +113,7 @@ def test_what_follows_from_the_config_did_not_change_outside_dtm(
     }
 
 
-def test_a_source_or_directory_that_is_not_there_is_missed_before_anything_is_made(
-    dtm: Runner, config: Write
-) -> None:
+def test_missing_source_is_reported_before_any_change(dtm: Runner, config: Write) -> None:
     config("""
 tools:
 - {name: file, instanceID: f, options: {path: out.txt, source: absent.txt}}
@@ -127,21 +123,21 @@ tools:
   options: {destinationRepo: {url: ./r.git, owner: me}, sourceRepo: ./template}
 - {name: data, instanceID: d, options: {input: 1}}
 """)
-    told = dtm("plan")
+    output = dtm("plan")
     assert (
         f"file/f: Apply will refuse this plan: source: {dtm.folder}/absent.txt does not exist"
-        in told
+        in output
     )
-    told = dtm("apply", "-y", code=1)
-    assert f"file/f: source: {dtm.folder}/absent.txt does not exist" in told
-    assert f"command/c: cwd: {dtm.folder}/nowhere does not exist" in told
-    assert f"repo-scaffolding/r: sourceRepo: {dtm.folder}/template does not exist" in told
+    output = dtm("apply", "-y", code=1)
+    assert f"file/f: source: {dtm.folder}/absent.txt does not exist" in output
+    assert f"command/c: cwd: {dtm.folder}/nowhere does not exist" in output
+    assert f"repo-scaffolding/r: sourceRepo: {dtm.folder}/template does not exist" in output
     assert [path.name for path in dtm.folder.iterdir() if not path.name.startswith(".")] == [
         "config.yaml"
     ]
 
 
-def test_what_another_tool_makes_first_need_not_be_there_yet(dtm: Runner, config: Write) -> None:
+def test_source_may_be_created_by_a_dependency(dtm: Runner, config: Write) -> None:
     config("""
 tools:
 - {name: directory, instanceID: work, options: {path: work}}
@@ -174,63 +170,59 @@ tools:
 """
 
 
-def test_a_recorded_plugin_that_is_not_shipped_is_told_once_with_the_way_out(
-    dtm: Runner, config: Write
-) -> None:
+def test_unshipped_recorded_plugin_is_reported_once(dtm: Runner, config: Write) -> None:
     (dtm.folder / "devstream.state").write_text(OTHERS, "utf-8")
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     message = "argocd/default: plugin argocd is known from DevStream, but not part of this version"
     hint = "run dtm state rm argocd.default to make dtm forget the tool"
     for words in (["plan"], ["apply", "-y"], ["drift"], ["destroy", "-y"], ["verify", "--strict"]):
-        told = dtm(*words, code=1)
-        assert (told.count(message), told.count(hint)) == (1, 1)
+        output = dtm(*words, code=1)
+        assert (output.count(message), output.count(hint)) == (1, 1)
     dtm("state", "rm", "argocd.default")
     assert "1 to create" in dtm("apply", "-y")
 
 
-def test_drift_tells_what_it_knows_of_the_others_where_one_cannot_be_read(
-    dtm: Runner, config: Write
-) -> None:
+def test_drift_reports_the_rest_if_one_read_fails(dtm: Runner, config: Write) -> None:
     config(TWO)
     dtm("apply", "-y")
     (dtm.folder / "broken").touch()
-    told = dtm("drift", code=1)
-    assert "Nothing changed outside dtm among the tools that could be read." in told
+    output = dtm("drift", code=1)
+    assert "Nothing changed outside dtm among the tools that could be read." in output
     (dtm.folder / "a.txt").write_text("changed", "utf-8")
-    told = dtm("drift", code=1)
-    assert "file/a  changed outside dtm" in told
-    assert "command/b: read ended with exit code 1" in told
+    output = dtm("drift", code=1)
+    assert "file/a  changed outside dtm" in output
+    assert "command/b: read ended with exit code 1" in output
 
 
-def test_what_is_unfinished_is_no_drift(dtm: Runner, config: Write) -> None:
+def test_unfinished_tool_is_not_drift(dtm: Runner, config: Write) -> None:
     config(FAILING)
     dtm("apply", "-y", code=1)
-    told = dtm("drift")
-    assert "command/a: its creation failed: create ended with exit code 7" in told
-    assert "Nothing changed outside dtm." in told
+    output = dtm("drift")
+    assert "command/a: its creation failed: create ended with exit code 7" in output
+    assert "Nothing changed outside dtm." in output
     assert "Unfinished: |\n    its creation failed: create ended" in dtm("show", "status")
 
 
-def test_a_word_on_what_is_not_unfinished_is_refused(dtm: Runner, config: Write) -> None:
+def test_resolve_of_a_finished_tool_is_refused(dtm: Runner, config: Write) -> None:
     config(FAILING)
     dtm("apply", "-y", code=1)
-    told = dtm("apply", "-y", "--resolve", "command.c=retry", code=1)
-    assert "--resolve command.c: command/c is not in the state" in told
-    assert "name one of the unfinished tools: command/a, command/b" in told
+    output = dtm("apply", "-y", "--resolve", "command.c=retry", code=1)
+    assert "--resolve command.c: command/c is not in the state" in output
+    assert "name one of the unfinished tools: command/a, command/b" in output
     assert "command/c is not in the state" in dtm(
         "destroy", "-y", "--resolve", "command.c=forget", code=1
     )
     dtm("destroy", "-y")
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     dtm("apply", "-y")
-    told = dtm("apply", "-y", "--resolve", "data.d=retry", code=1)
+    output = dtm("apply", "-y", "--resolve", "data.d=retry", code=1)
     assert (
-        "--resolve data.d: data/d has no unfinished operation" in told
-        and "no tool in this state has an unfinished operation" in told
+        "--resolve data.d: data/d has no unfinished operation" in output
+        and "no tool in this state has an unfinished operation" in output
     )
 
 
-def test_the_state_is_pulled_as_json_lines_where_asked(dtm: Runner, config: Write) -> None:
+def test_state_pull_as_json_lines(dtm: Runner, config: Write) -> None:
     config("tools:\n- {name: data, instanceID: d, options: {input: 1}}\n")
     dtm("apply", "-y")
     state = json.loads(dtm("state", "pull"))
@@ -243,16 +235,16 @@ def test_the_state_is_pulled_as_json_lines_where_asked(dtm: Runner, config: Writ
     ]["data"] == text
 
 
-def test_verify_without_a_config_says_so_and_fails_only_where_asked_to(dtm: Runner) -> None:
-    told = dtm("verify")
+def test_verify_without_a_config_fails_only_with_strict(dtm: Runner) -> None:
+    output = dtm("verify")
     assert (
-        "there is no config file config.yaml" in told
-        and "verify failed, error: there is no valid config." in told
+        "there is no config file config.yaml" in output
+        and "verify failed, error: there is no valid config." in output
     )
     dtm("verify", "--strict", code=1)
     dtm("plan", code=1)
 
 
-def test_where_nothing_ever_was_destroy_has_nothing_to_do(dtm: Runner, config: Write) -> None:
+def test_destroy_without_a_state_has_nothing_to_do(dtm: Runner, config: Write) -> None:
     assert "No tools have been deployed now" in dtm("destroy", "-y")
     assert "No tools have been deployed now" in dtm("plan", "--destroy")

@@ -1,4 +1,4 @@
-"""The limits of the code base that no linter knows."""
+"""The limits of the code base that no linter checks."""
 
 import ast
 import io
@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("dtm", "engine", "backends", "providers")
 SHIPPED = {"templates", "samples"}
 PYTHON = re.compile(r"(?:from|import|with|for|def|class) |@|[\w., ]+ = |[\w.]+\(")
-"""The start of an indented block in a page that is code; other blocks are diagrams and lists."""
+"""The start of an indented block in a docstring that is code.
+
+Other blocks are diagrams and lists.
+"""
 SOURCES = [
     path
     for package in PACKAGES
@@ -28,7 +31,7 @@ SOURCES = [
 ]
 
 TOKENS = 250
-"""Most tokens of a function, without comments and docstrings: layout does not count."""
+"""The most tokens of a function, without comments and docstrings, so that layout does not count."""
 PARAMETERS = 6
 METHODS, ATTRIBUTES = 20, 12
 LINES = 600
@@ -46,7 +49,7 @@ NO_CODE = {
 
 @cache
 def parsed(path: Path) -> tuple[ast.Module, list[int]]:
-    """The module's tree, and the line of each of its code tokens."""
+    """Return the module's tree, and the line of each of its code tokens."""
     text = path.read_text("utf-8")
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return ast.parse(text), [token.start[0] for token in tokens if token.type not in NO_CODE]
@@ -56,7 +59,7 @@ Kind = TypeVar("Kind", ast.FunctionDef, ast.ClassDef)
 
 
 def nodes(kind: type[Kind]) -> Iterator[tuple[str, Kind, list[int]]]:
-    """Every node of a kind in the shipped code: its place, itself, and its module's token lines."""
+    """Yield every node of a kind in the shipped code, with its place and its token lines."""
     for path in SOURCES:
         tree, rows = parsed(path)
         for node in ast.walk(tree):
@@ -111,7 +114,7 @@ def test_modules_stay_short(path: Path) -> None:
     + [f"dtm/{room}" for room in ("app", "cli", "render", "testing", "trials")],
 )
 def test_package_files_hold_only_their_docstring(package: str) -> None:
-    """Another distribution may overwrite the three top-level files: nothing may be lost then."""
+    """Another distribution may overwrite the top-level files, so they must not contain code."""
     for path in (ROOT / package).rglob("__init__.py"):
         if not SHIPPED & set(path.parts):
             body = parsed(path)[0].body
@@ -136,7 +139,7 @@ def test_packages_have_a_docstring(path: Path) -> None:
     ("package", "shared"), [("backends", {"keys", "lockers", "url"}), ("providers", set[str]())]
 )
 def test_adapters_are_independent(package: str, shared: set[str]) -> None:
-    """An adapter that the import contract does not name would be free to import another one."""
+    """Check that the import contract names every adapter: others could import each other."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     independent = {
         name
@@ -152,7 +155,7 @@ def test_adapters_are_independent(package: str, shared: set[str]) -> None:
 
 
 def test_adapters_import_modules_of_the_root_only() -> None:
-    """The import contract does not see a room that is imported whole, as a package."""
+    """Check imports of whole packages, which the import contract does not see."""
     root = {"engine"} | {f"engine.{path.stem}" for path in (ROOT / "engine").glob("[!_]*.py")}
     for path in SOURCES:
         if path.relative_to(ROOT).parts[0] not in ("backends", "providers"):
@@ -180,7 +183,7 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 
 def test_every_package_is_in_the_layers() -> None:
-    """A folder that the import contract does not name would be free to import anything."""
+    """Check that the import contract names every package: others could import anything."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     (contract,) = (
         found

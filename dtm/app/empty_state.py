@@ -99,7 +99,7 @@ def _last_state(base: Path) -> StateSettings | None:
 
 
 def announce_new_state(workspace: Workspace) -> None:
-    """Tell the user that apply will create the state, in case its name has a typo.
+    """Announce that apply will create the state, in case its name has a typo.
 
     The default state file has no name to get wrong, so it is not announced.
     """

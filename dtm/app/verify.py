@@ -21,7 +21,7 @@ class Verification(msgspec.Struct, frozen=True):
 
     @property
     def in_sync(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return self.plan is not None and self.plan.is_empty
 
 

@@ -39,7 +39,7 @@ class PlainRenderer(HumanRenderer):
         for level, (first, *rest) in messages:
             text += (f"{date} {MARKS[level]}  {first.text}\n", *(f"{each.text}\n" for each in rest))
         if text:
-            # Where both streams go to one file, they stand in it in the order of the calls.
+            # If both streams go to one file, the order of the calls is kept.
             self.screen.out.flush()
             self.screen.err.write(self.screen.clean("".join(text)))
 

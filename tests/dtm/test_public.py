@@ -1,4 +1,4 @@
-"""`import dtm`: cheap, complete for plugin authors, and wary of strangers."""
+"""`import dtm` is fast, complete for plugin authors, and refuses packages of others."""
 
 import ast
 import subprocess
@@ -57,7 +57,7 @@ def test_importing_dtm_imports_nothing_else() -> None:
 def test_package_of_another_distribution_is_refused(
     kind: str, package: str, tmp_path: Path
 ) -> None:
-    trap = "raise SystemExit('the stranger ran')"
+    trap = "raise SystemExit('the other package ran')"
     if kind in {"module", "loaded"}:
         (tmp_path / f"{package}.py").write_text("" if kind == "loaded" else trap, "utf-8")
     else:
@@ -66,7 +66,9 @@ def test_package_of_another_distribution_is_refused(
             (tmp_path / package / "__init__.py").write_text(trap, "utf-8")
     first = f"import {package}\n" if kind == "loaded" else ""
     done = python(first + "import dtm; print('started')", tmp_path, ROOT)
-    if kind == "namespace":  # an ordinary package anywhere on the path goes first, so ours is found
+    if (
+        kind == "namespace"
+    ):  # a regular package wins over a namespace package, so dtm's own is found
         assert done.stdout.strip() == "started"
         return
     assert done.returncode == 1

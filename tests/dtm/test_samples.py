@@ -1,4 +1,4 @@
-"""What `dtm show config` prints loads and applies as it is."""
+"""The samples of `dtm show config` load and can be applied unchanged."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_template_loads_without_a_warning(template: str, tmp_path: Path) -> None
 def test_template_matches_the_schema(template: str) -> None:
     text = config_sample(template)
     assert "# yaml-language-server: $schema=dtm.schema.json\n" in text
-    # Else it is no YAML yet.
+    # Without these replacements the text is not YAML yet.
     plain = text.replace("[[ owner ]]/[[ app ]]", "me/hello").replace(
         "helm/[[ app ]]", "helm/hello"
     )

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process of its own in an empty folder and home."""
+"""The command line as a user runs it: a separate process in an empty folder and home."""
 
 import json
 import os
@@ -23,13 +23,13 @@ tools:
 outputs:
   greeting: ${{ data.b.outputs.output }}
 """
-"""A config of two tools, the second of which needs the first."""
+"""A config of two tools. The second one depends on the first."""
 
 
 def listen() -> None:
     """Accept signals in a process that is about to start dtm.
 
-    Tests that run in the background were told to ignore Ctrl-C and hang-ups.
+    Tests that run in the background inherit that Ctrl-C and hang-ups are ignored.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -78,13 +78,13 @@ class Runner:
         return subprocess.CompletedProcess(list(words), code, out, err)
 
     def kill(self) -> None:
-        """End what is in the background."""
+        """Kill the background processes."""
         for process in self.started:
             process.kill()
             process.wait()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """In the background; its output goes to the home."""
+        """Start a command in the background. Its output goes to a file in the home."""
         with (Path(self.env["HOME"]) / "background.txt").open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dtm", *words],
@@ -100,7 +100,7 @@ class Runner:
         return process
 
     def background_output(self) -> str:
-        """What the process that was started last has printed so far."""
+        """Return what the process that was started last has printed so far."""
         return (Path(self.env["HOME"]) / "background.txt").read_text("utf-8")
 
 

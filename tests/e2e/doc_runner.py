@@ -1,14 +1,14 @@
-"""Follow a document as a reader would.
+"""Follow a page as a reader would.
 
-Write the files it shows, run its commands, compare their output with what it prints.
+Write the files it shows, run its commands, and compare their output with the page.
 
 A fenced block with `title="name"` is a file. A `console` block holds `$ command` lines, each
-followed by the output that the reader will see, if any; a line of `...` stands for any lines, `…`
-inside a line for any text. A comment `<!-- exit 2 -->` on the line before a block says how its last
-command ends (0 if absent).
+followed by the output that the reader will see, if any. A line of `...` matches any lines, `…`
+inside a line any text. A comment `<!-- exit 2 -->` on the line before a block is the exit code of
+its last command (0 if absent).
 
-A page shows somebody's run: times, durations, ids of locks, digests of secrets, the width of
-columns, who it was (`me@laptop`) and where (`/home/me/work`) are not compared.
+A page shows the run of one user. Times, durations, IDs of locks, digests of secrets, column widths,
+the user (`me@laptop`) and the folder (`/home/me/work`) are not compared.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EXIT = re.compile(r"<!-- exit (\d+) -->\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command, the output the page shows, and the exit code it promises."""
+    """One command, its output on the page, and its exit code."""
 
     command: str
     expected: str
@@ -54,7 +54,7 @@ class File:
 
 
 def steps(text: str) -> list[Step | File]:
-    """Everything a reader does, in order."""
+    """Return everything that a reader does, in order."""
     found: list[Step | File] = []
     for match in FENCE.finditer(text):
         language, title, body = match.groups()
@@ -77,8 +77,8 @@ def _commands(body: str, code: int, line: int) -> list[Step]:
     ]
 
 
-def somebodys(text: str) -> str:
-    """The text with everything that differs from run to run made the same."""
+def normalized(text: str) -> str:
+    """Return the text with fixed values for everything that differs from run to run."""
     for varying, fixed in VARYING:
         text = varying.sub(fixed, text)
     return text
@@ -94,7 +94,7 @@ def _as_shown(output: str, folder: Path) -> str:
 
 
 def pattern(expected: str) -> re.Pattern[str]:
-    """The page's output as a regular expression over the whole real output."""
+    """Return the page's output as a regular expression that matches the whole real output."""
     lines = []
     for line in expected.strip("\n").splitlines():
         if line.strip() == "...":
@@ -126,4 +126,4 @@ def run(step: Step, folder: Path, env: dict[str, str]) -> None:
     assert done.returncode == step.code, (
         f"exit {done.returncode}, the page says {step.code}; {printed}"
     )
-    assert pattern(somebodys(step.expected)).fullmatch(somebodys(real)), printed
+    assert pattern(normalized(step.expected)).fullmatch(normalized(real)), printed

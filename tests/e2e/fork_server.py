@@ -1,7 +1,7 @@
-"""Runs dtm many times at the price of importing it once: each command is a fork of this process.
+"""Run dtm many times, but import it only once: each command is a fork of this process.
 
-Reads one JSON object a line, {words, folder, env, stdin, stdout, stderr} (the last three are
-files), answers the exit code.
+The server reads one JSON object per line, {words, folder, env, stdin, stdout, stderr} (the last
+three are files), and answers with the exit code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOADED = (
 
 
 def run(job: dict[str, Any]) -> None:
-    """What `python -m dtm` does, in this process, which ends."""
+    """Run `python -m dtm` in this process, and end it."""
     os.chdir(job["folder"])
     os.environ.clear()
     os.environ.update(job["env"])
@@ -58,7 +58,7 @@ def run(job: dict[str, Any]) -> None:
 def main() -> None:
     for name in LOADED:
         import_module(name)
-    print("ready", flush=True)  # noqa: T201 - the answer to who started us
+    print("ready", flush=True)  # noqa: T201 - the parent process waits for it
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -1,4 +1,4 @@
-"""Every command once from the outside: what it prints where, and its exit code."""
+"""Every command once, as a user runs it: its output and exit code."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ tools:
   instanceID: slow
   options: {create: "echo x >> made.log; until [ -e go ]; do sleep 0.1; done"}
 """
-"""Runs until there is a file `go`."""
+"""A tool whose creation lasts until there is a file `go`."""
 
 
 def lines(text: str) -> list[dict[str, object]]:

@@ -26,9 +26,9 @@ PAGES = [
 def surroundings(
     tmp_path: Path, text: str, request: pytest.FixtureRequest
 ) -> tuple[Path, dict[str, str]]:
-    """Make an empty folder, and a reader's environment.
+    """Return an empty folder and the environment of a reader.
 
-    It has a cloud or a cluster where the page is about one.
+    If the page needs a cloud or a cluster, the environment has one.
     """
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()

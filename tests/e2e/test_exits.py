@@ -1,4 +1,4 @@
-"""How a run ends: one clear end, and success is only said where everything was done."""
+"""The end of a run: one summary, and success is reported only if everything was done."""
 
 import json
 import os
@@ -250,9 +250,10 @@ def test_truncated_state_pull_is_an_error(unbuffered: str, dtm: Runner, config: 
     "command", [["plan", "--lock"], ["drift", "--lock"], ["apply", "-y"]], ids=" ".join
 )
 def test_killed_holder_is_not_waited_for(command: list[str], dtm: Runner, config: Write) -> None:
-    """Let two want the lock of a killed run on one machine: one has it.
+    """Try twice to get the lock of a killed run on the same machine.
 
-    The kernel frees the lock, and the first to have it would alone know whose it was.
+    The kernel frees the lock. Without a record of the dead holder, only the first run would know
+    that it need not wait for the lease.
     """
     config(UNREAD)
     killed = dtm.start("apply", "-y")

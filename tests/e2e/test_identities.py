@@ -1,4 +1,4 @@
-"""Tools with one identity, or where dtm keeps its own files, are refused with their place."""
+"""Tools with the same identity, or with a path of dtm's own files, are refused with their line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lines of --json: each fits the published schema, whatever the command and however it ends."""
+"""Lines of --json: each matches the published schema, for every command and every end."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""--lock on what only looks, and what needs no config."""
+"""--lock for commands that only read, and commands that need no config."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A whole life with the permissions that Lokomotive documents, and no request beyond them."""
+"""All commands with the permissions that Lokomotive documents, and no request beyond them."""
 
 from __future__ import annotations
 

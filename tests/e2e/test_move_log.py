@@ -1,4 +1,4 @@
-"""`dtm state move-log`: the log moves once, and settings that contradict the state are refused."""
+"""`dtm state move-log` moves the log, and settings that contradict the state are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Refusals that can be known beforehand: plan says them, and a refused apply leaves no trace."""
+"""Foreseeable refusals: plan warns of them, and a refused apply writes nothing."""
 
 from tests.e2e.conftest import Runner, Write
 

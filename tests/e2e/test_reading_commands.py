@@ -1,4 +1,4 @@
-"""Commands that only look: they tell what is odd about the state, and stand in nobody's way."""
+"""Commands that only read: they warn of the condition of the state and block no run."""
 
 import pytest
 

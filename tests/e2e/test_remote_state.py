@@ -1,4 +1,4 @@
-"""A shared state: S3 with each of its locks and Kubernetes, through the real command line."""
+"""A shared state: S3 with each kind of lock, and Kubernetes, through the command line."""
 
 import json
 import re

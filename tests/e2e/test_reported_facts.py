@@ -1,4 +1,4 @@
-"""What a plan says of the past is what happened."""
+"""Reports about failures, inputs and drift are true."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A look at a state while a run is at work on it: nothing is interrupted, nothing is drift."""
+"""Reading a state while a run works on it: nothing is reported as interrupted or drifted."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ tools:
 
 @pytest.fixture
 def victim(dtm: Runner, config: Write) -> int:
-    """A run in the middle of its only create."""
+    """Start a run and return its process ID in the middle of its only create."""
     config(SLOW)
     process = dtm.start("apply", "-y")
     until = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""A secret's whole life: made, rotated, missed and deleted; dtm writes and says it nowhere."""
+"""The life of a secret: create, rotate, miss and delete. dtm neither stores nor prints it."""
 
 import json
 

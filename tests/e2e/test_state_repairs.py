@@ -1,4 +1,4 @@
-"""Mending a state from the outside: what is refused, what is kept, and the next step."""
+"""Repairs of a state from the command line: what is refused, what is kept, and the next step."""
 
 import json
 from collections.abc import Callable

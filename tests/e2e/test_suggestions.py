@@ -1,4 +1,4 @@
-"""What a person may have meant, wherever a name is typed."""
+"""A name with a typo gets a suggestion, wherever it is typed."""
 
 import pytest
 

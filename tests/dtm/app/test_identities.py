@@ -1,4 +1,4 @@
-"""Identities before anything runs: clashes, secrets in names, and dtm's own files."""
+"""Identities before anything runs: conflicts, secrets, and dtm's own files."""
 
 from pathlib import Path
 

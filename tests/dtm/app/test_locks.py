@@ -1,4 +1,4 @@
-"""The lock that a run takes: by the settings, by what the store does, and by our permissions."""
+"""The lock of a run: chosen by the settings, the guarantees of the store, and the permissions."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ KEY = "devstream.state"
 
 
 class Welcoming(MemoryStore):
-    """Whoever creates what is there already is welcome: as Ceph does in versioned buckets."""
+    """A store that accepts a create of an existing key, as Ceph does in versioned buckets."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         found = self.read(key)
@@ -31,7 +31,7 @@ class Welcoming(MemoryStore):
 
 
 class Careless(MemoryStore):
-    """Replaces whatever is there."""
+    """A store that replaces a key whatever the expected version is."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         found = self.read(key)
@@ -39,7 +39,7 @@ class Careless(MemoryStore):
 
 
 class Closed(MemoryStore):
-    """All but the document is denied; `missing`: everything is."""
+    """A store that denies every key but the state file. With `missing` it denies that one too."""
 
     missing = False
 
@@ -70,7 +70,7 @@ def place(
 
 
 def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> MemoryStore:
-    """With a state that says what was tried there."""
+    """Write a state that records these trials of its store."""
     verdict = Probe(
         location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials
     )

@@ -1,4 +1,4 @@
-"""What decides where the state is, what is refused there, and which lock it gets."""
+"""The choice of the place of a state, the settings that are refused, and the lock of a place."""
 
 import sys
 from collections.abc import Mapping

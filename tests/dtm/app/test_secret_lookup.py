@@ -1,4 +1,4 @@
-"""Secrets again, from where the state says that they came from."""
+"""The lookup of secrets by their recorded sources."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""~/.dtm.yaml and ~/.dtm/config: one key, and nothing in them is ignored."""
+"""The settings files ~/.dtm.yaml and ~/.dtm/config: one key, and unknown keys are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Commands in hints get the flags that lead to the same state, and nothing else changes."""
+"""Commands in hints get the flags that lead to the same state; everything else is unchanged."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Errors of the standard streams are told apart from those of the work."""
+"""Errors of the standard streams are distinct from errors of the work."""
 
 import errno
 import io

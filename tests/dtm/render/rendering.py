@@ -1,4 +1,4 @@
-"""A clock that stands still, and a renderer whose output can be read."""
+"""A fixed clock, and a renderer whose output can be read."""
 
 from __future__ import annotations
 

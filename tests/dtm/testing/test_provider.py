@@ -1,4 +1,4 @@
-"""The contract can fail: for each promise, a provider that breaks it is caught, by that promise."""
+"""The provider contract can fail: for each check, a broken provider fails exactly that check."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

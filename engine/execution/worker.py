@@ -159,7 +159,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
             found = retry_provider_call(
                 attempt,
                 deadline=call.deadline,
-                failed=tries.failed,
+                on_retry=tries.failed,
                 sleep=tries.sleep,
                 clock=self.environment.clock,
                 rng=self.environment.rng,

@@ -1,11 +1,19 @@
-"""The options of a plugin or backend, as its Struct declares them.
+"""The room that checks and decodes the options of a plugin or backend by their Struct.
 
-Terms: an *option* is one field of the Struct; its *canonical name* is in camelCase, its aliases are
-older spellings. A *fault* is one thing that is wrong with the options as written.
+Terms:
 
-Invariants: one run finds every fault, with the nearest name where a name is wrong. Options without
-faults hold canonical names and values of the declared types; a secret option holds a Secret, and a
-reference stays a reference until the other tool is known.
+- An *option* is one field of the Struct.
+- Its *canonical name* is in camelCase. Its *aliases* are older spellings.
+- A *fault* is one problem of the options that the user wrote.
+
+Invariants:
+
+- One run finds all faults, and suggests a similar name for an unknown one.
+- Options without faults have canonical names and values of the declared types.
+- A secret option is a Secret. A reference stays a reference until the outputs of the other tool
+  are known.
+
+An example:
 
     values, faults = decode({"path": "a", "mode": "0600"}, FileOptions, env=os.environ)
     options = build(values, FileOptions)  # the Struct that the provider gets

@@ -1,8 +1,11 @@
-"""The decoding of options by a plugin's Struct, and the way back to that Struct.
+"""Decoding of options by the Struct of their plugin, and building of that Struct.
 
-msgspec stops at its first error and knows neither secrets nor values that wait for another tool.
-So `decode` walks Structs field by field, to find every fault; where nothing special is inside,
-msgspec's own conversion is the fast path.
+msgspec stops at its first error, and it knows neither secrets nor values that wait for another
+tool. So `decode` checks a Struct field by field and finds every fault. If the options contain
+nothing special, it uses msgspec's own conversion, which is many times faster.
+
+    values, faults = decode({"path": "a.txt"}, FileOptions, env=os.environ)
+    options = build(values, FileOptions)
 """
 
 from __future__ import annotations
@@ -43,9 +46,9 @@ _SHOWN: Final = 40
 
 
 class OptionFault(msgspec.Struct, frozen=True):
-    """One wrong option.
+    """One problem of an option.
 
-    `path` leads from the options to it, in the user's spelling. `key`: the key itself is wrong.
+    `path` leads to the option, in the spelling of the user. `key`: the key is wrong, not its value.
     """
 
     path: ValuePath
@@ -62,38 +65,38 @@ def decode(
     has_no_literals: bool = False,
     noun: str = "option",
 ) -> tuple[Attributes, list[OptionFault]]:
-    """Decode options by a Struct; give the values and every fault.
+    """Decode options by a Struct; return the values and all faults.
 
-    The values have canonical names and declared types; secrets are wrapped, absent options are
-    taken from `env`. `simple`: no Literal is inside, so that options which msgspec accepts need no
-    walk. `noun` is what messages call an entry.
+    The values have canonical names and declared types. Secrets are wrapped, and absent options are
+    read from `env`. `has_no_literals`: the caller knows that `raw` contains no Literal, so that
+    msgspec alone may decode it. `noun` is the word for an entry in messages.
     """
-    # msgspec alone is many times faster. It cannot mark secrets or fill in variables.
+    # msgspec alone is many times faster, but cannot mark secrets or read environment variables.
     if has_no_literals and not declared.has_secret_or_env(struct) and _converts(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())
-    # The Struct's own rules may assume the right types, so they run on sound values only.
+    # The Struct's own checks may rely on the declared types, so they need values without faults.
     return values, decoder.faults or _own_rules(values, struct)
 
 
 def canonicalize(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
-    """Decode by the same rules, but ignore faults and keep unknown keys.
+    """Decode options by the same rules, but ignore faults and keep unknown keys.
 
-    For options that another version or DevStream recorded.
+    This is for options in the state, which another version of dtm or DevStream may have recorded.
     """
     return _Decoder({}, tolerant=True).struct(options, struct, ())
 
 
 def build(options: Attributes, struct: type[O]) -> O:
-    """Build the Struct that a provider gets: secrets revealed, and UNKNOWN for what is not known.
+    """Build the Struct that a provider gets, with secrets revealed.
 
-    Deferred values and digests count as not known; unknown keys are dropped. Raises ConfigError
-    with every fault if the options do not fit.
+    Deferred values and digests become UNKNOWN. Unknown keys are dropped. Raises ConfigError with
+    all faults if the options do not match the Struct.
     """
-    usable = options if is_plain(options) else _usable_map(options)
+    usable = options if is_plain(options) else _revealed_map(options)
     try:
-        # The usual case: the options were decoded when the config was loaded.
+        # The usual case: the options were checked when the config was loaded.
         return msgspec.convert(usable, struct)
     except (msgspec.ValidationError, UnknownValueError):
         decoder = _Decoder({}, tolerant=True)
@@ -111,13 +114,13 @@ def build(options: Attributes, struct: type[O]) -> O:
 def decode_option(
     raw: RawValue, shape: shapes.Type, path: ValuePath, noun: str
 ) -> tuple[Value, list[OptionFault]]:
-    """Decode one value by a declared type; `noun` and `path` are how faults call it."""
+    """Decode one value by a declared type; `noun` and `path` name it in faults."""
     decoder = _Decoder({}, noun=noun)
     return decoder.value(raw, shape, path), decoder.faults
 
 
 def format_path(path: ValuePath) -> str:
-    """Spell a path for messages: `repos[0].url`."""
+    """Format a path for messages, such as `repos[0].url`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
@@ -131,10 +134,10 @@ def _converts(raw: Mapping[str, RawValue], struct: type[msgspec.Struct]) -> bool
 
 
 def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
-    """Run the Structs' own `__post_init__`, as far as the values are known."""
+    """Run the Struct's own checks (`__post_init__`), unless they need an unknown value."""
     if declared.has_own_rules(struct):
         try:
-            _construct(_usable_map(values), struct)
+            _construct(_revealed_map(values), struct)
         except UnknownValueError:
             return []
         except (ValueError, TypeError) as error:
@@ -142,14 +145,14 @@ def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionF
     return []
 
 
-def _usable_map(values: Attributes) -> dict[str, Value]:
-    return {key: map_leaves(value, _usable) for key, value in values.items()}
+def _revealed_map(values: Attributes) -> dict[str, Value]:
+    return {key: map_leaves(value, _reveal_leaf) for key, value in values.items()}
 
 
-def _usable(leaf: Value) -> Value:
+def _reveal_leaf(leaf: Value) -> Value:
     match leaf:
         case Secret():
-            return map_leaves(leaf.value, _usable)
+            return map_leaves(leaf.value, _reveal_leaf)
         case Deferred() | Digest():
             return UNKNOWN
         case _:
@@ -183,7 +186,7 @@ def _field(value: Value, shape: shapes.Type) -> Any:
     return value
 
 
-def _described(raw: RawValue) -> str:
+def _describe_value(raw: RawValue) -> str:
     match raw:
         case dict():
             return "a map"
@@ -200,19 +203,19 @@ def _described(raw: RawValue) -> str:
             return HIDDEN
 
 
-def _hint(raw: RawValue) -> str:
+def _bracket_hint(raw: RawValue) -> str:
     match raw:
         case [[str() as name]] if re.fullmatch(r"[\w.-]+", name):
-            return f"for the variable write [[ {name} ]], with no space between the brackets"
+            return f"to use the variable, write [[ {name} ]] with no space between the brackets"
         case _:
             return ""
 
 
 class _Decoder(msgspec.Struct):
-    """One walk over one tool's options.
+    """The decoding of the options of one tool.
 
-    `tolerant`: unknown keys are kept. `hidden`: the walk is inside a secret, so that an error
-    shows no value.
+    `tolerant`: keep unknown keys. `hidden`: the current value is part of a secret, so that faults
+    must not show it.
     """
 
     env: Mapping[str, str]
@@ -227,19 +230,19 @@ class _Decoder(msgspec.Struct):
         spellings = declared.options_by_spelling(struct)
         values: dict[str, Value] = {}
         seen: dict[str, str] = {}
-        meant: set[str] = set()
+        similar: set[str] = set()
         for key, item in raw.items():
             option = spellings.get(declared.fold_name(key))
             if option is None:
-                meant.add(self._unknown(key, item, struct, path, values))
+                similar.add(self._unknown(key, item, struct, path, values))
             elif option.key in seen:
                 self._fail((*path, key), f'is already given as "{seen[option.key]}"', key=True)
             else:
                 seen[option.key] = key
                 self._option(option, item, (*path, key), values)
         for option in declared.describe_options(struct):
-            # One misspelt key is one problem: the option that it likely meant is not missing, too.
-            if option.key not in values and option.key not in meant:
+            # A typo in a key is one problem: do not also report the similar option as missing.
+            if option.key not in values and option.key not in similar:
                 self._missing(option, path, values, given=option.key in seen)
         return values
 
@@ -256,9 +259,9 @@ class _Decoder(msgspec.Struct):
         path: ValuePath,
         values: dict[str, Value],
     ) -> str:
-        """Refuse or keep an unknown key; give the option that was likely meant, or ""."""
+        """Report or keep an unknown key; return the option with a similar name, or ""."""
         if self.tolerant:
-            # Kept as recorded: another version of the plugin may know this key.
+            # Another version of the plugin may know this key, so that it must not get lost.
             values[key] = map_leaves(raw, unwrap_literal)
             return ""
         known = [option.key for option in declared.describe_options(struct)]
@@ -269,8 +272,8 @@ class _Decoder(msgspec.Struct):
         self, option: Option, raw: RawValue, path: ValuePath, values: dict[str, Value]
     ) -> None:
         if raw is None and not declared.accepts_type(option.shape, shapes.NoneType):
-            return  # an empty value is the same as none
-        # Until the option is left again, a value of the wrong type is shown as (sensitive).
+            return  # an empty value counts as absent
+        # Inside a secret option, faults show `(sensitive)` instead of values.
         outside, self.hidden = self.hidden, self.hidden or option.secret
         value = self.value(raw, option.shape, path)
         self.hidden = outside
@@ -299,10 +302,10 @@ class _Decoder(msgspec.Struct):
             self._fail(here, "must not be empty" if given else "is required", hint)
 
     def value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
-        """Decode a value by its declared type; note a fault and keep it where it does not fit."""
+        """Decode a value by its declared type; report a value that does not match and keep it."""
         match raw:
             case Secret():
-                # A fault inside must not print the value.
+                # A fault inside must not show the value.
                 outside, self.hidden = self.hidden, True
                 inside = self.value(raw.value, shape, path)
                 self.hidden = outside
@@ -342,7 +345,7 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _any(self, raw: RawValue, path: ValuePath) -> Value:
-        """Take any value that JSON can hold."""
+        """Accept any value that JSON can represent."""
         match raw:
             case dict():
                 return {key: self._any(item, (*path, key)) for key, item in raw.items()}
@@ -368,7 +371,7 @@ class _Decoder(msgspec.Struct):
             if declared.is_of_type(member, value):
                 self._limit(member, value, path)
                 return value
-        # Only when no alternative takes the value itself: `int | str` keeps a number a number.
+        # Try text only if no other member accepts the value: for `int | str`, 80 stays a number.
         text = "" if raw is None else to_text(raw)
         for member in declared.union_members(shape):
             if raw is not None and declared.is_of_type(member, text):
@@ -376,8 +379,8 @@ class _Decoder(msgspec.Struct):
         return self._misfit(raw, shape, path)
 
     def _text(self, member: shapes.Type, text: str, path: ValuePath) -> Value:
-        """Take a number or boolean, as it was written, where text is wanted."""
-        # `0644` may mean a text or an octal number: the user has to decide.
+        """Accept a number or boolean, as the user wrote it, for an option of type text."""
+        # YAML 1.1 reads `0644` as octal, YAML 1.2 as decimal: only the user knows what is intended.
         if _LEADING_ZERO.fullmatch(text):
             self._fail(
                 path,
@@ -393,19 +396,16 @@ class _Decoder(msgspec.Struct):
             self._fail(path, broken)
 
     def _misfit(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
-        found = self._shown(_described(raw))
+        found = self._shown(_describe_value(raw))
         choices = [
             str(choice)
             for member in declared.union_members(shape)
             for choice in declared.allowed_values(member)
         ]
-        hint = suggest(raw, choices) if isinstance(raw, str) and choices else _hint(raw)
-        self._fail(
-            path,
-            f"must be {declared.describe_type(shape)}, not {found}",
-            hint if hint.startswith(("did", "for")) else "",
-        )
-        # The wrong value is kept, so that later checks do not report the option as missing too.
+        similar = find_similar(raw, choices) if isinstance(raw, str) and choices else ""
+        hint = f'did you mean "{similar}"?' if similar else _bracket_hint(raw)
+        self._fail(path, f"must be {declared.describe_type(shape)}, not {found}", hint)
+        # Keep the wrong value, so that later checks do not also report the option as missing.
         return map_leaves(raw, unwrap_literal)
 
     def _shown(self, value: str) -> str:

@@ -1,4 +1,8 @@
-"""The fields of an options Struct: their names, types, marks and limits."""
+"""The fields of an options Struct: their names, types, marks and limits.
+
+describe_options(FileOptions)[0].key  # "path"
+secret_paths(CommandOptions)  # frozenset({("env", "*")})
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,11 @@ from engine.values import Value, ValuePath
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One field of an options Struct: `field` in Python, `key` outside, `spellings` folded."""
+    """One field of an options Struct.
+
+    `field` is its name in Python, `key` its canonical name. `spellings` are all accepted names, as
+    `fold_name` returns them. `env` is the environment variable that is used if it is absent.
+    """
 
     field: str
     key: str
@@ -28,7 +36,7 @@ class Option(msgspec.Struct, frozen=True):
 
 @cache
 def describe_options(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
-    """Describe the fields of a Struct, with the marks that `schema.Field` gave them."""
+    """Return the fields of a Struct, with the marks of `schema.Field`."""
     found = shapes.type_info(struct)
     assert isinstance(found, shapes.StructType)
     return tuple(_option(entry) for entry in found.fields)
@@ -36,14 +44,14 @@ def describe_options(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
 
 @cache
 def options_by_spelling(struct: type[msgspec.Struct]) -> dict[str, Option]:
-    """Map every folded spelling of every field to it."""
+    """Return the fields of a Struct by each of their folded spellings."""
     return {
         spelling: option for option in describe_options(struct) for spelling in option.spellings
     }
 
 
 def _option(entry: shapes.Field) -> Option:
-    # Only annotated types, which schema.Field makes, have an `extra`.
+    # Only types that are annotated with schema.Field have an `extra`.
     extra: dict[str, Any] = getattr(entry.type, "extra", None) or {}
     return Option(
         entry.name,
@@ -53,74 +61,76 @@ def _option(entry: shapes.Field) -> Option:
         bool(extra.get("secret")),
         bool(extra.get("replace")),
         str(extra.get("env", "")),
-        # DevStream wrote its options in several spellings; all of them are accepted.
+        # Versions of DevStream spelled their options differently. All spellings are accepted.
         frozenset(map(fold_name, (entry.name, entry.encode_name, *extra.get("aliases", ())))),
     )
 
 
 def fold_name(name: str) -> str:
-    """Drop case and underscores: `image_repo` and `imageRepo`, `baseUrl` and `baseURL` are one."""
+    """Remove case and underscores, so that `image_repo`, `imageRepo` and `imageREPO` are equal."""
     return name.replace("_", "").lower()
 
 
 def get_by_spelling(written: Mapping[str, Value], key: str) -> Value:
-    """Look a key up under any of its spellings; None if it is absent."""
+    """Return the value of a key in any spelling, None if it is absent."""
     return next((item for name, item in written.items() if fold_name(name) == fold_name(key)), None)
 
 
 @cache
 def replace_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
-    """Collect the paths of the options whose change forces replacement.
+    """Return the paths of the options whose change replaces the resource.
 
-    Paths hold canonical names; "*" stands for any list item or map value.
+    Paths consist of canonical names; "*" matches any list item and any map value.
     """
-    return frozenset(_marked(struct, "replace"))
+    return frozenset(_marked_paths(struct, "replace"))
 
 
 @cache
 def secret_paths(struct: type[msgspec.Struct]) -> frozenset[tuple[str, ...]]:
-    """Collect the paths of the options that are secret, spelled as in `replace_paths`."""
-    return frozenset(_marked(struct, "secret"))
+    """Return the paths of the secret options, in the form of `replace_paths`."""
+    return frozenset(_marked_paths(struct, "secret"))
 
 
 @cache
 def has_secret_or_env(struct: type[msgspec.Struct]) -> bool:
-    """Tell if some field is secret or has an environment variable to fall back on."""
-    return bool(secret_paths(struct)) or any(_marked(struct, "env"))
+    """Return whether a field is secret or has an environment variable as its default."""
+    return bool(secret_paths(struct)) or any(_marked_paths(struct, "env"))
 
 
 @cache
 def has_own_rules(struct: type[msgspec.Struct]) -> bool:
-    """Tell if the Struct, or one inside it, has rules of its own (`__post_init__`)."""
-    inner = [cls for option in describe_options(struct) for cls, _ in _structs(option.shape, ())]
+    """Return whether the Struct, or one inside it, has its own checks (`__post_init__`)."""
+    inner = [
+        cls for option in describe_options(struct) for cls, _ in _inner_structs(option.shape, ())
+    ]
     return hasattr(struct, "__post_init__") or any(map(has_own_rules, inner))
 
 
-def _marked(
+def _marked_paths(
     struct: type[msgspec.Struct], mark: str, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
     for option in describe_options(struct):
         here = (*path, option.key)
         if getattr(option, mark):
             yield here
-        for inner, below in _structs(option.shape, here):
-            yield from _marked(inner, mark, below)
+        for inner, below in _inner_structs(option.shape, here):
+            yield from _marked_paths(inner, mark, below)
 
 
-def _structs(
+def _inner_structs(
     shape: shapes.Type, path: tuple[str, ...]
 ) -> Iterator[tuple[type[msgspec.Struct], tuple[str, ...]]]:
     for member in union_members(shape):
         if isinstance(member, shapes.StructType):
             yield member.cls, path
         elif isinstance(member, shapes.ListType):
-            yield from _structs(member.item_type, (*path, "*"))
+            yield from _inner_structs(member.item_type, (*path, "*"))
         elif isinstance(member, shapes.DictType):
-            yield from _structs(member.value_type, (*path, "*"))
+            yield from _inner_structs(member.value_type, (*path, "*"))
 
 
 def union_members(shape: shapes.Type) -> Sequence[shapes.Type]:
-    """List the alternatives of a declared type, without their annotations."""
+    """Return the members of a union type without annotations; for other types the type itself."""
     while isinstance(shape, shapes.Metadata):
         shape = shape.type
     return (
@@ -131,19 +141,19 @@ def union_members(shape: shapes.Type) -> Sequence[shapes.Type]:
 
 
 def accepts_type(shape: shapes.Type, kind: type[shapes.Type]) -> bool:
-    """Tell if a declared type takes values of a kind (`shapes.StrType`, `shapes.NoneType`)."""
+    """Return whether a declared type accepts values of a kind, such as `shapes.StrType`."""
     return any(isinstance(member, kind | shapes.AnyType) for member in union_members(shape))
 
 
 def is_of_type(member: shapes.Type, value: Value) -> bool:
-    """Tell if a scalar is of a type, its limits aside."""
+    """Return whether a scalar has a type; the limits of the type are not checked."""
     match member:
         case shapes.StrType():
             return isinstance(value, str)
         case shapes.BoolType():
             return isinstance(value, bool)
         case shapes.IntType():
-            # bool is a subclass of int in Python: `replicas: true` must not become 1.
+            # In Python, bool is a subclass of int: `replicas: true` must not become 1.
             return isinstance(value, int) and not isinstance(value, bool)
         case shapes.FloatType():
             return isinstance(value, int | float) and not isinstance(value, bool)
@@ -158,7 +168,7 @@ def is_of_type(member: shapes.Type, value: Value) -> bool:
 
 
 def allowed_values(member: shapes.Type) -> Sequence[Value]:
-    """List the values that a closed type allows."""
+    """Return the values that an enumeration or a literal type allows."""
     match member:
         case shapes.LiteralType():
             return member.values
@@ -169,16 +179,16 @@ def allowed_values(member: shapes.Type) -> Sequence[Value]:
 
 
 def describe_type(shape: shapes.Type) -> str:
-    """Put a declared type into words: "text or a list"."""
+    """Describe a declared type in words, such as "text or a list"."""
     words = [
-        _expected(member)
+        _describe_member(member)
         for member in union_members(shape)
         if not isinstance(member, shapes.NoneType)
     ]
     return " or ".join(dict.fromkeys(words))
 
 
-def _expected(member: shapes.Type) -> str:
+def _describe_member(member: shapes.Type) -> str:
     if allowed := allowed_values(member):
         return ("one of " if len(allowed) > 1 else "") + ", ".join(
             f'"{choice}"' for choice in allowed
@@ -196,31 +206,35 @@ def _expected(member: shapes.Type) -> str:
 
 
 def find_broken_limit(member: shapes.Type, value: Value) -> str:
-    """Say which limit of its type a value breaks; "" if none."""
+    """Describe the limit of its type that a value exceeds; return "" if it exceeds none."""
     match member:
         case shapes.StrType() if isinstance(value, str):
             if member.pattern is not None and not re.search(member.pattern, value):
                 return f"must match {member.pattern}"
-            return _length(len(value), member.min_length, member.max_length, "characters")
+            return _check_length(len(value), member.min_length, member.max_length, "characters")
         case shapes.ListType() | shapes.DictType() if isinstance(value, list | dict):
-            return _length(len(value), member.min_length, member.max_length, "items")
+            return _check_length(len(value), member.min_length, member.max_length, "items")
         case shapes.IntType() | shapes.FloatType() if isinstance(value, int | float):
-            return _bounds(member, value)
+            return _check_bounds(member, value)
         case _:
             return ""
 
 
-def _length(count: int, least: int | None, most: int | None, unit: str) -> str:
-    if least is not None and count < least:
+def _check_length(count: int, minimum: int | None, maximum: int | None, unit: str) -> str:
+    if minimum is not None and count < minimum:
         return (
-            "must not be empty" if least == 1 else f"must have at least {least} {unit}, not {count}"
+            "must not be empty"
+            if minimum == 1
+            else f"must have at least {minimum} {unit}, not {count}"
         )
     return (
-        f"must have at most {most} {unit}, not {count}" if most is not None and count > most else ""
+        f"must have at most {maximum} {unit}, not {count}"
+        if maximum is not None and count > maximum
+        else ""
     )
 
 
-def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
+def _check_bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
     if member.ge is not None and value < member.ge:
         return f"must be at least {member.ge}"
     if member.gt is not None and value <= member.gt:
@@ -232,17 +246,17 @@ def _bounds(member: shapes.IntType | shapes.FloatType, value: float) -> str:
 
 @cache
 def type_at_path(struct: type[msgspec.Struct], path: ValuePath) -> shapes.Type | None:
-    """Find the declared type at a canonical path; None where none is declared."""
+    """Return the declared type at a path of canonical names, None if none is declared."""
     shape: shapes.Type = shapes.type_info(struct)
     for step in path:
-        below = [found for member in union_members(shape) if (found := _below(member, step))]
+        below = [found for member in union_members(shape) if (found := _inner_type(member, step))]
         if not below:
             return None
         shape = below[0]
     return shape
 
 
-def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
+def _inner_type(member: shapes.Type, step: str | int) -> shapes.Type | None:
     match member:
         case shapes.StructType():
             return next(
@@ -258,13 +272,15 @@ def _below(member: shapes.Type, step: str | int) -> shapes.Type | None:
 
 
 def is_assignable(wanted: shapes.Type, given: shapes.Type) -> bool:
-    """Tell if a value of type `given` may become one of `wanted`: text takes every scalar."""
+    """Return whether type `given` can be used for `wanted`; text accepts every scalar type."""
     return any(
-        _takes(member, other) for member in union_members(wanted) for other in union_members(given)
+        _accepts_member(member, other)
+        for member in union_members(wanted)
+        for other in union_members(given)
     )
 
 
-def _takes(wanted: shapes.Type, given: shapes.Type) -> bool:
+def _accepts_member(wanted: shapes.Type, given: shapes.Type) -> bool:
     match wanted, given:
         case (shapes.AnyType(), _) | (_, shapes.AnyType()):
             return True

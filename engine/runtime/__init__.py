@@ -1,16 +1,22 @@
-"""Clock, sleep, randomness and retries as parameters, so that tests can replace them.
+"""The room of clock, sleep, randomness and retries, which tests can replace.
 
-Terms: an *environment* is the one value that a run takes from its surroundings: clock, sleep,
-randomness, and how patiently a store is asked. A *retry policy* says how often a failed call is
-made again, and after what pauses. A *fallback file* keeps bytes that could not be stored where
-they belong.
+Terms:
 
-Invariants: the other rooms take time, pauses and jitter from an environment or from parameters that
-default to the real ones. Two things are never replaced: group commit times its own writes, and a
-claim draws the lineage and the salt of a new state. A retry makes only calls again that surely had
-no effect, or whose provider allows it; a write that may have arrived is for `StateStore.swap` to
-find out about.
+- An *environment* is a value with everything that a run takes from its surroundings: clock, sleep,
+  randomness, and the retry policy for stores.
+- A *retry policy* defines how often a failed call is made again, and the pauses between the calls.
+- A *fallback file* keeps bytes that could not be stored where they belong.
 
-    environment = Environment(clock=clock, sleep=clock.sleep)   # a test's own clock
+Invariants:
+
+- The other rooms take time, pauses and randomness from an environment, or from parameters with the
+  real ones as defaults. There are two exceptions: group commit measures its own writes, and a claim
+  draws the lineage and the salt of a new state.
+- A call is made again only if it certainly had no effect, or if the provider allows it. For a write
+  that may have had its effect, `StateStore.swap` finds out whether it had.
+
+An example:
+
+    environment = Environment(clock=clock, sleep=clock.sleep)  # the clock of a test
     found = environment.retry(lambda: store.read(key))
 """

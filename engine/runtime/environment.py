@@ -1,4 +1,7 @@
-"""Clock, sleep and randomness as one parameter: tests give their own."""
+"""Clock, sleep and randomness as one parameter, so that tests can pass their own.
+
+Environment(clock=clock, sleep=clock.sleep, rng=random.Random(1))
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,21 @@ T = TypeVar("T")
 
 
 def utc_now() -> datetime:
-    """Return the present time, which knows its zone."""
+    """Return the current time in UTC, with its time zone."""
     return datetime.now(UTC)
 
 
 def new_id() -> str:
-    """Return 32 random hex digits."""
+    """Return a random ID of 32 hex digits."""
     return os.urandom(16).hex()
 
 
 class LogLimits(msgspec.Struct, frozen=True):
-    """Sizes of a log in bytes.
+    """Sizes of the commit log in bytes.
 
-    `spill`: records that a log head carries before they move to a chunk. `compact`: log that brings
-    on a compaction. A log may also grow as long as its snapshot, so that compacting costs the same
-    per record however large the state.
+    `chunk_after`: when the records in a log head are larger, they are moved into a chunk.
+    `compact_after`: when the log is larger, and also larger than its snapshot, it is compacted. The
+    second condition keeps the cost per record independent of the size of the state.
     """
 
     chunk_after: int = 64 * 1024
@@ -41,11 +44,15 @@ class LogLimits(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """Values that a run takes from its surroundings.
+    """Everything that a run takes from its surroundings.
 
-    `clock` is monotonic seconds, `date` the time of day, `token` random hex ids, `patience` how
-    often a store is asked again, `keep(name, data)` where a rescue file goes. `background` False:
-    nothing is written but in the calls that wait.
+    `clock`: monotonic seconds.
+    `date`: the time of day.
+    `token`: random hex IDs.
+    `store_policy`: how often a request to a store is made again.
+    `save_fallback(name, data)`: saves a rescue file and returns its path.
+    `background`: False makes each write happen in the call that waits for it, so that a test
+    controls the order of writes.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -59,11 +66,11 @@ class Environment(msgspec.Struct, frozen=True):
     background: bool = True
 
     def now(self) -> str:
-        """Return the time of day as RFC 3339."""
+        """Return the current time as RFC 3339."""
         return format_timestamp(self.date())
 
     def retry(self, call: Callable[[], T]) -> T:
-        """Return the result of a store's call, made again as `engine.runtime.retry` says."""
+        """Make a call to a store, with retries as in `engine.runtime.retry`; return its result."""
         return retry_store_call(
             call, sleep=self.sleep, clock=self.clock, rng=self.rng, policy=self.store_policy
         )

@@ -1,4 +1,7 @@
-"""Fallback files: bytes that could not be stored where they belong, kept on this machine."""
+"""Fallback files: bytes that could not be stored where they belong, saved on this machine.
+
+path = save_fallback_file("devstream.state.rescue", data)
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 STDOUT = "standard output"
+"""Returned in place of a path if no directory was writable."""
 
 
 def fallback_directories() -> list[Path]:
-    """Return where to try, in this order: the current directory, the user's state directory."""
+    """Return the directories to try: the current one, then dtm's folder in the user's home."""
     places: list[Path] = []
     for find in (
         Path.cwd,
@@ -20,16 +24,17 @@ def fallback_directories() -> list[Path]:
         try:
             places.append(find())
         except (OSError, RuntimeError):
-            continue  # the directory was removed, or there is no home
+            continue  # the current directory was removed, or the user has no home
     return places
 
 
 def save_fallback_file(
     name: str, data: bytes, places: Callable[[], Sequence[Path]] = fallback_directories
 ) -> str:
-    """Write the file where it can be written, readable by its owner only; return its path.
+    """Write the file to the first writable directory, readable only by its owner.
 
-    If no directory takes it, it goes to standard output: the last place that is left.
+    Return its path. If no directory is writable, print the data to standard output and return
+    STDOUT: the data must not get lost.
     """
     for place in places():
         try:
@@ -44,7 +49,7 @@ def save_fallback_file(
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a new file with all of the data, or none at all."""
+    """Write a new file with all of the data; leave no file if that fails."""
     with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
         try:
             file.write(data)

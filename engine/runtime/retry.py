@@ -1,7 +1,9 @@
-"""Retries of failed calls: how often a call is made again, and after what pauses.
+"""Retries of failed calls: how often a call is made again, and the pauses between the calls.
 
-The first try is made without tenacity, which is imported on the first failure: importing it and
-setting it up for each call makes a plan of two tools 7 % slower, and most runs never need it.
+The first call is made without tenacity, which is imported only after a failure. Importing it, and
+configuring it for each call, would make a plan of two tools 7 % slower. Most runs never need it.
+
+    retry_store_call(call, sleep=sleep, clock=clock, rng=rng, policy=STORE_POLICY)
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OnRetry: TypeAlias = Callable[[int, float, BaseException], None]
-"""Called before each pause: tries made so far, seconds until the next one, the error."""
+"""Callback before each pause: number of calls so far, seconds until the next one, the error."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """The number of tries, and the pauses between them.
+    """The number of calls and the pauses between them.
 
-    `tries` counts the first call. Pauses double from `first` to at most `longest` seconds, each
-    with jitter. No call starts later than `total` seconds after the first one.
+    `tries` includes the first call. Pauses double from `first` to at most `longest` seconds, with
+    jitter. No call starts later than `total` seconds after the first one.
     """
 
     tries: int
@@ -47,7 +49,7 @@ def retry_store_call(
     rng: random.Random,
     policy: RetryPolicy,
 ) -> T:
-    """Return the call's result; retry only StoreUnavailableError, which surely had no effect."""
+    """Return the result of a call; retry only after StoreUnavailableError (it had no effect)."""
     schedule = _Schedule(policy, clock() + policy.total, clock, rng)
     return _retry(call, lambda error: isinstance(error, StoreUnavailableError), schedule, sleep)
 
@@ -59,15 +61,15 @@ def retry_provider_call(
     clock: Callable[[], float],
     rng: random.Random,
     deadline: float = float("inf"),
-    failed: OnRetry | None = None,
+    on_retry: OnRetry | None = None,
 ) -> T:
-    """Return the call's result; retry only a ProviderError that says `retryable`.
+    """Return the result of a call; retry only after a ProviderError with `retryable`.
 
-    No call starts after `deadline` (of `clock`). A pause lasts at least the `after` seconds that
-    the error asks for.
+    No call starts after `deadline`, which is a time of `clock`. A pause lasts at least
+    `retry_after` seconds of the error.
     """
     return _retry(
-        call, _is_retryable, _Schedule(PROVIDER_POLICY, deadline, clock, rng, failed), sleep
+        call, _is_retryable, _Schedule(PROVIDER_POLICY, deadline, clock, rng, on_retry), sleep
     )
 
 
@@ -76,19 +78,19 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 class _Schedule(msgspec.Struct, frozen=True):
-    """When to call again, as tenacity asks for it.
+    """The callbacks that tenacity asks when to call again.
 
-    tenacity's own waits and stops read the real clock and the global random generator.
+    tenacity's own wait and stop classes use the real clock and the global random generator.
     """
 
     policy: RetryPolicy
     until: float
     clock: Callable[[], float]
     rng: random.Random
-    failed: OnRetry | None = None
+    on_retry: OnRetry | None = None
 
     def pause(self, tried: RetryCallState) -> float:
-        """Return the seconds to wait before the next call."""
+        """Return the seconds until the next call."""
         step = min(self.policy.longest, self.policy.first * 2.0 ** (tried.attempt_number - 1))
         error = _error(tried)
         asked = (error.retry_after or 0.0) if isinstance(error, ProviderError) else 0.0
@@ -100,33 +102,34 @@ class _Schedule(msgspec.Struct, frozen=True):
         return too_late or tried.attempt_number >= self.policy.tries
 
     def announce(self, tried: RetryCallState) -> None:
-        """Report a failure before the pause that follows it."""
-        if self.failed:
-            self.failed(tried.attempt_number, tried.upcoming_sleep, _error(tried))
+        """Report a failure before the pause that follows."""
+        if self.on_retry:
+            self.on_retry(tried.attempt_number, tried.upcoming_sleep, _error(tried))
 
 
 def _error(tried: RetryCallState) -> BaseException:
     error = tried.outcome.exception() if tried.outcome else None
-    assert error is not None  # only failures are waited for
+    assert error is not None  # tenacity calls this only after a failure
     return error
 
 
 def _retry(
     call: Callable[[], T],
-    passes: Callable[[BaseException], bool],
+    is_retried: Callable[[BaseException], bool],
     schedule: _Schedule,
     sleep: Callable[[float], None],
 ) -> T:
     try:
         return call()
     except Exception as error:
-        if not passes(error):
+        if not is_retried(error):
             raise
         failures = [error]
     from tenacity import Retrying, retry_if_exception
 
     def attempt() -> T:
-        if failures:  # the call above was the first try of the policy
+        # The call above counts as the first try of the policy.
+        if failures:
             raise failures.pop()
         return call()
 
@@ -134,7 +137,7 @@ def _retry(
         sleep=sleep,
         stop=schedule.is_over,
         wait=schedule.pause,
-        retry=retry_if_exception(passes),
+        retry=retry_if_exception(is_retried),
         before_sleep=schedule.announce,
         reraise=True,
     )

@@ -1,13 +1,22 @@
-"""The bytes of a state: how entries and values are written to a state file and read back.
+"""The room of the stored form of a state: it reads and writes the bytes of a state file.
 
-Terms: the *document* is the stored form of a whole snapshot, a *form* that of one entry or value.
-The same forms stand in the document and in the records of the commit log.
+Terms:
 
-Invariants: bytes are a function of the content, so equal bytes mean an equal state. A document that
-cannot be understood whole is not read: the error names the place. A `Secret` or `Unknown` never
-gets into a form. A newer format is refused by its number.
+- A *state file* contains one whole snapshot. Its parsed form is a `StateFile`.
+- A *form* is the stored form of one entry or value. State files and the records of the commit log
+  contain the same forms.
 
-`document` writes and reads dtm's own format, `forms` its parts, `devstream` the files of DevStream.
+Invariants:
+
+- The bytes depend only on the content, so that equal bytes mean an equal state.
+- A state file with any invalid part is refused as a whole; the error has the place of that part.
+- A form never contains a `Secret` or an `Unknown`.
+- A state file in a newer format is refused with the version of dtm that wrote it.
+
+`state_file` reads and writes dtm's own format, `forms` its parts, `devstream` the files of
+DevStream.
+
+An example:
 
     state = state_file.decode(data, "s3://bucket/devstream.state")
     data = state_file.encode(state)

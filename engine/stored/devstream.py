@@ -1,7 +1,10 @@
-"""DevStream's state files: YAML, a map `name_instanceID` -> tool.
+"""The state files of DevStream: YAML with a map from `name_instanceID` to tools.
 
-Keys have two spellings: up to v0.9 `instanceid`, `dependson`, `resource`; from v0.10 `instanceID`,
-`dependsOn`, `resourceStatus`.
+The keys of a tool have two spellings: `instanceid`, `dependson`, `resource` up to v0.9;
+`instanceID`, `dependsOn`, `resourceStatus` since v0.10.
+
+    forms = read_tools(data, "devstream.state")
+    data = to_devstream(state)
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from engine.stored.forms import ToolForm, encode_value, tool_form
 from engine.values import HIDDEN, SECRET_KEY
 
 SPELLINGS = {"instanceid": "instanceID", "dependson": "dependsOn", "resourceStatus": "resource"}
-DEEPEST = 200
-TEXT = "tag:yaml.org,2002:str"
+MAX_DEPTH = 200
+TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.CSafeLoader):
-    """yaml.v3 quotes every text that looks like a date, so what stands unquoted is text."""
+    """Reads unquoted dates as text, since yaml.v3 quotes every text that looks like a date."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML declares it as an instance's
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
@@ -32,18 +35,18 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read_tools(data: bytes, location: str) -> dict[str, ToolForm]:
-    """Read the tools of a DevStream state file. Raises StateError with the wrong place."""
+    """Return the tools of a DevStream state file. Raises StateError with the invalid place."""
     found: dict[str, ToolForm] = {}
     try:
         _check_depth(data, location)
         loader = _Loader(data)
         for key, value in _pairs(loader.get_single_node(), location):
             where = _place(location, key.start_mark)
-            # Tool by tool, so that an error names the place of the tool.
+            # Construct each tool separately, so that an error has the place of that tool.
             raw = cast("Any", loader).construct_document(value)  # untyped in its stubs
             tool = _tool(key.value, raw, where)
             if tool.key in found:
-                raise _invalid(where, f"tool {tool.key} stands here twice")
+                raise _invalid(where, f"tool {tool.key} is listed twice")
             found[tool.key] = tool
     except yaml.YAMLError as error:
         raise _broken(error, location) from error
@@ -51,21 +54,21 @@ def read_tools(data: bytes, location: str) -> dict[str, ToolForm]:
 
 
 def _check_depth(data: bytes, location: str) -> None:
-    """Refuse a deep nesting: libyaml recurses without a limit, which would end the process."""
+    """Refuse deep nesting: libyaml recurses without a limit, and a stack overflow ends dtm."""
     depth = 0
     for event in yaml.parse(data, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
             event, yaml.CollectionEndEvent
         )
-        if depth > DEEPEST:
-            raise _invalid(_place(location, event.start_mark), "it is nested too deep")
+        if depth > MAX_DEPTH:
+            raise _invalid(_place(location, event.start_mark), "it is nested too deeply")
 
 
 def _pairs(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise _invalid(_place(location, root.start_mark), "a map of tools is expected")
+        raise _invalid(_place(location, root.start_mark), "expected a map of tools")
     return cast("list[tuple[yaml.ScalarNode, yaml.Node]]", root.value)
 
 
@@ -73,24 +76,24 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
     if not isinstance(raw, dict):
         raise _invalid(
             where,
-            f'"{key}" is no tool: '
-            "a map with name, instanceid, dependson, options, resource is expected",
+            f'"{key}" is not a tool: '
+            "expected a map with name, instanceid, dependson, options, resource",
         )
     given = {SPELLINGS.get(str(k), str(k)): v for k, v in cast("dict[object, object]", raw).items()}
-    # Null means that nothing was given: the form takes its default instead.
+    # Null means that the value is absent, so that the form uses its default.
     form: dict[str, object] = {k: v for k, v in given.items() if v is not None}
     form.setdefault("options", {})
     form.setdefault("dependsOn", [])
     form["protected"] = False
-    form["options"], resource = _literal(form["options"]), _literal(form.get("resource"))
+    form["options"], resource = _escape_keys(form["options"]), _escape_keys(form.get("resource"))
     try:
         return msgspec.convert(form | {"resource": resource}, ToolForm)
     except msgspec.ValidationError as error:
         raise _invalid(where, f"tool {key}: {error}") from error
 
 
-def _literal(value: Any) -> Any:
-    """DevStream knows no secrets: a key that looks like ours is text."""
+def _escape_keys(value: Any) -> Any:
+    """Escape keys that start with `$`: DevStream has no secrets, so that they are plain text."""
     return (
         {k: encode_value(v) for k, v in cast("dict[str, Any]", value).items()}
         if isinstance(value, dict)
@@ -106,19 +109,19 @@ def _broken(error: yaml.YAMLError, location: str) -> StateError:
 
 
 def _place(location: str, mark: Any) -> str:
-    """Give line and column, from 1, where PyYAML knows them."""
+    """Return the location with line and column, counted from 1, if PyYAML knows them."""
     return f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
 
 
 def _invalid(where: str, reason: str) -> StateError:
-    return StateError(f"no valid state: {reason}", where=where)
+    return StateError(f"not a valid state file: {reason}", where=where)
 
 
 class _Dumper(yaml.SafeDumper):
-    """yaml.v3's style.
+    """Writes YAML in the style of yaml.v3.
 
-    Sequences are indented below their key, ambiguous texts stand in double quotes, texts of several
-    lines in blocks.
+    Sequences are indented below their key. Ambiguous texts are in double quotes, texts of several
+    lines in block scalars.
     """
 
     def increase_indent(
@@ -126,53 +129,53 @@ class _Dumper(yaml.SafeDumper):
         flow: bool = False,
         indentless: bool = False,  # noqa: ARG002 - PyYAML's signature
     ) -> None:
-        """Indent always, sequences in maps too."""
+        """Indent always, also sequences in maps."""
         super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
-        """yaml.v3 writes repeated values in full."""
+        """Return True, since yaml.v3 writes repeated values in full."""
         return True
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    untyped = cast("Any", dumper)  # PyYAML's stubs leave these two methods open
+    untyped = cast("Any", dumper)  # PyYAML's stubs do not type these two methods
     ambiguous = (
         text in ("", "y", "Y", "n", "N")
-        or untyped.resolve(yaml.ScalarNode, text, (True, False)) != TEXT
+        or untyped.resolve(yaml.ScalarNode, text, (True, False)) != TEXT_TAG
     )
     style = "|" if "\n" in text else '"' if ambiguous else None
-    return cast("yaml.ScalarNode", untyped.represent_scalar(TEXT, text, style=style))
+    return cast("yaml.ScalarNode", untyped.represent_scalar(TEXT_TAG, text, style=style))
 
 
 _Dumper.add_representer(str, _text)
 
 
 def natural_sort_key(text: str) -> list[tuple[int, int, str]]:
-    """Sort key of yaml.v3's map keys: runs of digits by number, so `b_9` stands before `b_10`."""
+    """Return the sort key of yaml.v3 for map keys: numbers by value, so `b_9` before `b_10`."""
     return [
         (0, int(part), "") if part.isdigit() else (1, 0, part)
         for part in re.findall(r"[0-9]+|[^0-9]+", text)
     ]
 
 
-def _ordered(value: object) -> Any:
+def _sort_keys(value: object) -> Any:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         return (
             HIDDEN
             if SECRET_KEY in found
-            else {key: _ordered(found[key]) for key in sorted(found, key=natural_sort_key)}
+            else {key: _sort_keys(found[key]) for key in sorted(found, key=natural_sort_key)}
         )
     if isinstance(value, list):
-        return [_ordered(item) for item in cast("list[object]", value)]
+        return [_sort_keys(item) for item in cast("list[object]", value)]
     return value
 
 
 def to_devstream(state: State) -> bytes:
-    """Write the state in DevStream's layout (up to v0.9), for programs that read it.
+    """Return the state in the layout of DevStream up to v0.9, for programs that read it.
 
-    An empty state is zero bytes. DevStream's resources have no `id`, so ours are left out; secrets
-    read `(sensitive)`.
+    An empty state is zero bytes. The IDs of resources are left out, since DevStream has none. In
+    place of a secret is `(sensitive)`.
     """
     layout: dict[str, Any] = {}
     forms = {entry.address.key: tool_form(entry) for entry in state.entries.values()}
@@ -187,8 +190,8 @@ def to_devstream(state: State) -> bytes:
             "name": form.name,
             "instanceid": form.instance,
             "dependson": form.depends_on,
-            "options": _ordered(form.options),
-            "resource": _ordered(resource),
+            "options": _sort_keys(form.options),
+            "resource": _sort_keys(resource),
         }
     if not layout:
         return b""

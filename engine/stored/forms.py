@@ -1,4 +1,8 @@
-"""Entries and values in their stored form, as in the document and in the records of the log."""
+"""The stored form of entries and values, in state files and in the records of the commit log.
+
+encode_value({"token": Digest("ab", ("env TOKEN",))})
+# {"token": {"$secret": {"digest": "ab", "from": ["env TOKEN"]}}}
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,9 @@ SECRET = re.compile(r"\$*\$secret")
 
 
 class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`state.StateEntry`.
+    """The stored form of a `state.StateEntry`.
 
-    Edges are dotted addresses; `resource` is flat: attributes, `id` and `outputs`.
+    Dependencies are dotted addresses. `resource` is flat: attributes, `id` and `outputs`.
     """
 
     name: str
@@ -35,16 +39,16 @@ class ToolForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def key(self) -> str:
-        """`a_b`, the key under `tools`."""
+        """The key of this entry in `tools`, such as `file_hello`."""
         return f"{self.name}_{self.instance}"
 
 
 def encode_value(value: object) -> Json:
-    """Write a value as JSON.
+    """Return the stored form of a value, which is plain JSON.
 
-    Digests become `{"$secret": ...}`; a user's own key of that name is escaped with one more `$`.
-    Raises StateError for what must never be stored (secrets, unknowns) or cannot be (NaN, foreign
-    types).
+    A Digest becomes `{"$secret": ...}`. If a user's map has a key of this name, the key gets one
+    more `$`. Raises StateError for a value that must not be stored (secrets, unknowns) or that
+    cannot be stored (NaN, other types).
     """
     kind = type(value)
     if kind in ATOMS:
@@ -60,7 +64,7 @@ def encode_value(value: object) -> Json:
 
 
 def _unusual(value: object) -> Json:
-    """Write what is rare, so that the common case of `plain` stays fast."""
+    """Return the stored form of a rare value; `encode_value` handles the common ones, faster."""
     match value:
         case float() if math.isfinite(value):
             return value
@@ -80,15 +84,15 @@ def _unusual(value: object) -> Json:
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
-        raise StateError(f"the key {key!r} is no text and cannot be stored in a state")
-    # An escaped key gets one more $ too, so that reading takes off exactly one.
+        raise StateError(f"the key {key!r} is not text and cannot be stored in a state")
+    # A key that is already escaped gets one more $ as well, so that reading removes exactly one.
     return f"${key}" if key.startswith("$") and SECRET.fullmatch(key) else key
 
 
 def decode_value(value: object) -> Value:
-    """Read a value from its stored form, the inverse of `plain`.
+    """Return the value of a stored form, the inverse of `encode_value`.
 
-    Raises StateError on a malformed secret.
+    Raises StateError if a secret is malformed.
     """
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
@@ -107,7 +111,7 @@ class _SecretForm(msgspec.Struct, forbid_unknown_fields=True):
 
 def _digest(found: dict[str, Any]) -> Digest:
     if len(found) != 1:
-        raise StateError(f'"{SECRET_KEY}" must stand alone in its map')
+        raise StateError(f'"{SECRET_KEY}" must be the only key of its map')
     try:
         form = msgspec.convert(found[SECRET_KEY], _SecretForm)
     except msgspec.ValidationError as error:
@@ -116,7 +120,7 @@ def _digest(found: dict[str, Any]) -> Digest:
 
 
 def encode_map(values: Attributes) -> dict[str, Any]:
-    """Write a whole map of options, attributes or outputs, as `plain` does."""
+    """Return the stored form of a map of options, attributes or outputs, see `encode_value`."""
     return {
         (k if type(k) is str and k[:1] != "$" else _key(k)): (
             v if type(v) in ATOMS else encode_value(v)
@@ -126,7 +130,7 @@ def encode_map(values: Attributes) -> dict[str, Any]:
 
 
 def decode_map(values: dict[str, Any]) -> dict[str, Value]:
-    """Read a whole map that is not a secret itself, as `rich` does."""
+    """Return the map of a stored form that is not a secret itself, see `decode_value`."""
     return {
         (k[1:] if k.startswith("$$") and SECRET.fullmatch(k) else k): decode_value(v)
         for k, v in values.items()
@@ -134,9 +138,9 @@ def decode_map(values: dict[str, Any]) -> dict[str, Value]:
 
 
 def resource_form(resource: Resource) -> dict[str, Any]:
-    """Write DevStream's flat map of attributes, `id` and `outputs`.
+    """Return the flat map of attributes, `id` and `outputs`, in the layout of DevStream.
 
-    An attribute that is itself called `id` or `outputs` gets a `$` before its name.
+    An attribute with the name `id` or `outputs` gets a `$` before its name.
     """
     form: dict[str, Any] = {
         (f"${k}" if RESERVED.fullmatch(k) else k): encode_value(v)
@@ -148,7 +152,7 @@ def resource_form(resource: Resource) -> dict[str, Any]:
 
 
 def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> Resource:
-    """Read a `resource_form`; a DevStream resource has no `id` and may lack `outputs`."""
+    """Return the resource of a `resource_form`; one of DevStream may lack `id` and `outputs`."""
     attributes = dict(form)
     identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
     if not isinstance(identity, str) or not isinstance(outputs, dict):
@@ -164,7 +168,7 @@ def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> R
 
 
 def tool_form(entry: StateEntry) -> ToolForm:
-    """Write an entry as stored. Raises StateError as `plain`, naming the address."""
+    """Return the stored form of an entry. Raises StateError with the address."""
     try:
         return ToolForm(
             entry.address.name,
@@ -182,17 +186,17 @@ def tool_form(entry: StateEntry) -> ToolForm:
 def entry_from_form(
     form: ToolForm, known: Mapping[str, Address], *, unescaped: bool = False
 ) -> StateEntry:
-    """Read an entry from its stored form; `known` maps dotted addresses met before.
+    """Return the entry of a stored form.
 
-    `literal`: no key in it starts with `$`, so values are what they look like. Raises StateError
-    naming the tool.
+    `known` maps dotted addresses to Addresses that exist already. `unescaped`: no key of the form
+    starts with `$`, so that values need no conversion. Raises StateError with the tool.
     """
     problem = name_problem(form.name) or instance_problem(form.instance)
     if problem:
         raise StateError(f"tool {form.key}: {problem}")
     try:
         return StateEntry(
-            # Shared with the edges that name it: parsing each edge again would cost more.
+            # Shared with the dependencies that name it: parsing each of them again is slower.
             known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
             tuple([known.get(text) or Address.parse(text) for text in form.depends_on]),
             form.options if unescaped else decode_map(form.options),

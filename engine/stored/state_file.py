@@ -1,6 +1,9 @@
-"""State <-> bytes: a JSON document, sorted and indented, so that equal bytes mean an equal state.
+"""The state file: JSON with sorted keys and indentation, so that equal bytes mean an equal state.
 
-DevStream's YAML is read too. A document that cannot be understood whole is an error with its place.
+State files of DevStream (YAML) can be read as well.
+
+    state = decode(data, "s3://bucket/devstream.state")
+    data = encode(state)
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from engine.state import State, StateId, WriterInfo
 from engine.stored.forms import ToolForm, decode_map, encode_map, entry_from_form, tool_form
 
 FORMAT = 1
+"""The format that this version writes. It reads no newer one."""
 
 
 class WriterForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +34,7 @@ class WriterForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The commit log where it stands inside the document, see `engine.log.head.Head`."""
+    """An inline log: the log head as a part of the state file, see `engine.log.head.Head`."""
 
     session: str
     seq: int
@@ -38,15 +42,15 @@ class LogForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: msgspec.Raw
 
     def record_bytes(self) -> bytes:
-        """Give the records, comma separated: the same bytes however the document is laid out."""
+        """Return the records, separated by commas, independent of the layout of the state file."""
         return bytes(self.records).strip()[1:-1].strip()
 
 
 class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The document as stored; `tools` keys are `name_instanceID`.
+    """The parsed state file.
 
-    `dtm` is the version that wrote it, "" in DevStream's files. `log` is only there while the
-    commit log stands inside.
+    `dtm` is the version that wrote it, "" in files of DevStream. `id` is the random ID of the
+    snapshot. The keys of `tools` are `name_instanceID`. `log` is the log head of an inline log.
     """
 
     dtm: str
@@ -64,7 +68,7 @@ class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 EMPTY_STATE_FILE = StateFile("", FORMAT, "", 0, "", "", "", {}, {})
-"""The document of a state that was never written."""
+"""The state file of a state that was never written."""
 
 
 class _Format(msgspec.Struct):
@@ -73,63 +77,65 @@ class _Format(msgspec.Struct):
 
 
 def encode(state: State) -> bytes:
-    """Write the state's document: UTF-8 JSON with sorted keys, 2 spaces, a final newline.
+    """Return the state file of a state: UTF-8 JSON with sorted keys, 2 spaces, a final newline.
 
-    Raises StateError for what cannot be stored, see `forms.encode_value`.
+    Raises StateError for a value that cannot be stored, see `forms.encode_value`.
     """
     with paused_gc():
         return encode_state_file(build_state_file(state))
 
 
 def decode(data: bytes, location: str) -> State:
-    """Read a state from its bytes; blank bytes are the empty state.
+    """Return the state in a state file; blank bytes are the empty state.
 
-    `location` is for messages. Raises StateError naming location and place where the content is
-    invalid, of a format newer than this program knows, or holds records of a commit log that are
-    not part of the snapshot yet.
+    `location` is for messages. Raises StateError with the location if the content is invalid, if
+    its format is newer than this version reads, or if it contains records of an inline log, which
+    are not a part of the snapshot yet.
     """
     try:
         with paused_gc():
             document = decode_state_file(data, location)
             if document.log is not None and document.log.record_bytes():
                 raise StateError(
-                    "this document was taken while a run was at work: it holds a commit log",
-                    hint="dtm state pull gives the whole state at any time",
+                    "this state file was copied during a run: it contains changes in progress",
+                    hint="run dtm state pull: it prints a complete state at any time",
                     where=location,
                 )
-            # If no key begins with $, nothing was escaped: values are taken without a walk.
+            # If no key begins with $, no key is escaped, and values need no conversion.
             return build_state(document, location, unescaped=b'"$' not in data)
     except RecursionError as error:
-        raise StateError("no valid state: it is nested too deep", where=location) from error
+        raise StateError(
+            "not a valid state file: it is nested too deeply", where=location
+        ) from error
 
 
 def to_devstream(state: State) -> bytes:
-    """Write the state in DevStream's own layout, see `devstream.to_devstream`."""
+    """Return the state in the layout of DevStream, see `devstream.to_devstream`."""
     from engine.stored import devstream
 
     return devstream.to_devstream(state)
 
 
 def encode_state_file(document: StateFile) -> bytes:
-    """Write the stored form, as `encode` does."""
+    """Return the bytes of a parsed state file, as `encode` does."""
     try:
         data = msgspec.json.encode(document, order="sorted")
     except UnicodeEncodeError as error:
         raise StateError(
-            f"a text that is no valid Unicode cannot be stored in a state: {error}"
+            f"a text that is not valid Unicode cannot be stored in a state: {error}"
         ) from error
     return msgspec.json.format(data, indent=2) + b"\n"
 
 
 def decode_state_file(data: bytes, location: str) -> StateFile:
-    """Read the stored form. A DevStream document is identified by its content."""
+    """Parse a state file of dtm or of DevStream; its content shows which of the two it is."""
     if not data.strip():
         return EMPTY_STATE_FILE
     if not data.lstrip().startswith(b"{") or _is_devstream(data, location):
-        # YAML is only needed for files that another program wrote.
+        # Imported here: most states were written by dtm and need no YAML parser.
         from engine.stored import devstream
 
-        # DevStream's files have no id; that of the content changes when DevStream writes.
+        # A file of DevStream has no ID. A digest of its content changes when DevStream writes it.
         return msgspec.structs.replace(
             EMPTY_STATE_FILE,
             id=sha256(data).hexdigest()[:32],
@@ -142,25 +148,26 @@ def decode_state_file(data: bytes, location: str) -> StateFile:
     for key, tool in document.tools.items():
         if key != tool.key:
             raise StateError(
-                f"no valid state: tool {key} says that it is {tool.key}", where=location
+                f"not a valid state file: the entry {key} is named {tool.key}", where=location
             )
     return document
 
 
 def _is_devstream(data: bytes, location: str) -> bool:
-    """Check whether this JSON is a DevStream map (JSON is YAML).
+    """Return whether this JSON is a DevStream map; JSON is valid YAML, too.
 
-    Raises StateError where it is dtm's but of a newer format.
+    Raises StateError if it is a state file of dtm in a newer format.
     """
     try:
-        # Two fields only: a newer format may have others, which `Document` refuses unexplained.
+        # Decode two fields only: a newer format may have fields that `StateFile` refuses without
+        # naming the version.
         found = msgspec.json.decode(data, type=_Format)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
     if isinstance(found.format, int) and found.format > FORMAT:
         raise StateError(
-            f"state format {found.format}, written by dtm {found.dtm}; "
-            f"this dtm knows formats up to {FORMAT}",
+            f"state format {found.format} was written by dtm {found.dtm}; "
+            f"this version of dtm reads formats up to {FORMAT}",
             hint="use that version of dtm or a newer one",
             where=location,
         )
@@ -168,9 +175,9 @@ def _is_devstream(data: bytes, location: str) -> bool:
 
 
 def has_newer_format(data: bytes) -> bool:
-    """Check whether a document or log head has a format newer than this program knows."""
+    """Return whether a state file or log head has a newer format than this version reads."""
     try:
-        # A log head is its first line; a document is indented over many lines.
+        # A log head is one line, followed by records. A state file is JSON over many lines.
         found = msgspec.json.decode(
             data.partition(b"\n")[0] if data.startswith(b'{"') else data, type=_Format
         )
@@ -180,18 +187,18 @@ def has_newer_format(data: bytes) -> bool:
 
 
 def _invalid(data: bytes, location: str, error: msgspec.DecodeError) -> StateError:
-    """Add the place: line and column of broken JSON, tool and path of a wrong value."""
+    """Return an error with the place: line and column in broken JSON, else tool and path."""
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
-        return StateError(f"no valid state: {_wrong_value(data, text)}", where=location)
+        return StateError(f"not a valid state file: {_wrong_value(data, text)}", where=location)
     reason, _, offset = text.partition(" (byte ")
-    # Without an offset it ends too early.
+    # An error without an offset means that the file ends too early.
     line, column = line_column(data, int(offset.rstrip(")")) if offset else len(data))
-    return StateError(f"no valid state: {reason}", where=f"{location}:{line}:{column}")
+    return StateError(f"not a valid state file: {reason}", where=f"{location}:{line}:{column}")
 
 
 def line_column(data: bytes, offset: int) -> tuple[int, int]:
-    """Count line and column, from 1, of a byte offset."""
+    """Return line and column, counted from 1, of a byte offset."""
     before = data[:offset]
     return before.count(b"\n") + 1, offset - (before.rfind(b"\n") + 1) + 1
 
@@ -201,7 +208,7 @@ class _Tools(msgspec.Struct):
 
 
 def _wrong_value(data: bytes, text: str) -> str:
-    """Name the tool in the decoder's text, which leaves it out of its paths."""
+    """Return the decoder's message with the key of the tool, which msgspec writes as `[...]`."""
     if "$.tools[...]" not in text:
         return text
     for key, raw in msgspec.json.decode(data, type=_Tools).tools.items():
@@ -213,7 +220,7 @@ def _wrong_value(data: bytes, text: str) -> str:
 
 
 def build_state_file(state: State) -> StateFile:
-    """Put a state into its stored form."""
+    """Return the parsed state file of a state."""
     written = state.writer
     return StateFile(
         written.version,
@@ -231,9 +238,9 @@ def build_state_file(state: State) -> StateFile:
 
 
 def build_state(document: StateFile, location: str, *, unescaped: bool = False) -> State:
-    """Take a state out of its stored form; `literal` as in `forms.entry_from_form`.
+    """Return the state in a parsed state file; `unescaped` as in `forms.entry_from_form`.
 
-    Raises StateError naming the location.
+    Raises StateError with the location.
     """
     known = {
         f"{tool.name}.{tool.instance}": Address(tool.name, tool.instance)
@@ -257,14 +264,14 @@ def build_state(document: StateFile, location: str, *, unescaped: bool = False) 
             else WriterInfo(document.dtm),
         )
     except StateError as error:
-        raise StateError(f"no valid state: {error.message}", where=location) from error
+        raise StateError(f"not a valid state file: {error.message}", where=location) from error
 
 
 @contextmanager
 def paused_gc() -> Generator[None]:
-    """Switch the garbage collector off while a state is built.
+    """Pause the garbage collector while a state is built.
 
-    It would walk over the growing number of objects again and again.
+    Otherwise it visits the growing number of objects again and again.
     """
     active = gc.isenabled()
     gc.disable()

@@ -76,7 +76,7 @@ def empty(path: Path) -> None:
     ("name", "spoil", "says"),
     [
         ("devstream.state", cut, "devstream.state:"),
-        ("devstream.state", garble, "no valid state"),
+        ("devstream.state", garble, "not a valid state file"),
         ("devstream.state.log", garble, "the commit log is damaged"),
         ("devstream.state.log", empty, "the commit log is damaged"),
     ],
@@ -106,7 +106,7 @@ def test_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> Non
     dtm("apply", "-y")
     document = dtm.run("state", "pull").stdout
     cut(dtm.folder / "devstream.state")
-    assert "no valid state" in dtm("state", "push", "-", code=1, stdin=document)
+    assert "not a valid state file" in dtm("state", "push", "-", code=1, stdin=document)
     assert "Overridden: the current state is damaged" in dtm(
         "state", "push", "-", "--force", stdin=document
     )

@@ -148,7 +148,7 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
         (
             {"path": [["name"]]},
             'option "path" must be text, not a list',
-            "for the variable write [[ name ]], with no space between the brackets",
+            "to use the variable, write [[ name ]] with no space between the brackets",
         ),
         ({"path": "x", "pathh": 1}, 'option "pathh" is unknown', 'did you mean "path"?'),
         # And not a word of a path that is missing.

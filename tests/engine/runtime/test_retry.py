@@ -134,7 +134,7 @@ def test_a_provider_may_ask_for_a_longer_pause_and_every_pause_is_told() -> None
         sleep=clock.sleep,
         clock=clock,
         rng=random.Random(1),
-        failed=lambda tries, delay, error: told.append((tries, delay, str(error))),
+        on_retry=lambda tries, delay, error: told.append((tries, delay, str(error))),
     )
     assert answer == "answer"
     assert [(tries, message) for tries, _, message in told] == [(1, "busy"), (2, "slow down")]

@@ -51,14 +51,14 @@ def expand_apps(files: Files, scope: Scope, tools: Sequence[str]) -> Iterator[Ex
 
     All of them depend on `tools`, a list of name.instanceID.
     """
-    templates = dict(_templates(files, scope))
+    templates = dict(_read_templates(files, scope))
     for section in files.items("apps"):
-        app = _app(section, scope, templates)
+        app = _resolve_app(section, scope, templates)
         for tool in app.tools(tools) if app else ():
             yield ExpandedTool(tool, section.place)
 
 
-def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
+def _read_templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
     """Yield the pipeline templates by name; report invalid and repeated ones."""
     first: dict[str, FilePlace] = {}
     for section in files.items("pipelineTemplates"):
@@ -69,7 +69,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             continue
         # Options are rendered later, once for each step: a step has its own variables.
         rest = {key: item for key, item in section.value.items() if fold_name(key) != "options"}
-        found, sound = _decoded(
+        found, sound = _decode_section(
             scope.render(rest), file_schema.PipelineTemplateSection, section.place, files.report
         )
         if not sound:
@@ -86,7 +86,7 @@ def _templates(files: Files, scope: Scope) -> Iterator[tuple[str, _Template]]:
             yield name, _Template(str(found["type"]), get_by_spelling(section.value, "options"))
 
 
-def _decoded(
+def _decode_section(
     value: RawValue,
     struct: type[file_schema.AppSection | file_schema.PipelineTemplateSection],
     place: FilePlace,
@@ -106,29 +106,29 @@ def _decoded(
     return found, len(report.problems) == before and not find_leaves(value, Unknown)
 
 
-def _map(value: Value) -> dict[str, Value]:
+def _as_map(value: Value) -> dict[str, Value]:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Value) -> list[Value]:
+def _as_list(value: Value) -> list[Value]:
     return value if isinstance(value, list) else []
 
 
-def _app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
+def _resolve_app(section: Section, scope: Scope, templates: Mapping[str, _Template]) -> _App | None:
     rendered = scope.render(section.value)
-    found, sound = _decoded(rendered, file_schema.AppSection, section.place, scope.report)
+    found, sound = _decode_section(rendered, file_schema.AppSection, section.place, scope.report)
     if not sound:
         return None
-    written = _map(rendered)
-    spec = {key: value for key, value in _map(found.get("spec")).items() if value != ""}
+    written = _as_map(rendered)
+    spec = {key: value for key, value in _as_map(found.get("spec")).items() if value != ""}
     resolver = _StepResolver(scope, templates, spec)
     template = found.get("repoTemplate")
     return _App(
         str(found["name"]),
         spec,
-        {"name": str(found["name"]), **_map(found["repo"])},
+        {"name": str(found["name"]), **_as_map(found["repo"])},
         template if isinstance(template, dict) else None,
-        _map(get_by_spelling(_map(get_by_spelling(written, "repoTemplate")), "vars")),
+        _as_map(get_by_spelling(_as_map(get_by_spelling(written, "repoTemplate")), "vars")),
         resolver.steps(found.get("ci"), get_by_spelling(written, "ci"), section.place.step("ci")),
         resolver.steps(found.get("cd"), get_by_spelling(written, "cd"), section.place.step("cd")),
     )
@@ -142,9 +142,9 @@ def _unsettled(app: Attributes) -> Iterator[tuple[ValuePath, type]]:
     for key in ("name", "type", "spec", "repo", "repoTemplate", "ci", "cd"):
         yield from _if_unsettled((key,), app.get(key))
     for kind in ("ci", "cd"):
-        for index, step in enumerate(_list(app.get(kind))):
+        for index, step in enumerate(_as_list(app.get(kind))):
             yield from _if_unsettled((kind, index), step)
-            for key, value in _map(step).items():
+            for key, value in _as_map(step).items():
                 yield from _if_unsettled((kind, index, key), value)
 
 
@@ -162,18 +162,18 @@ class _StepResolver(msgspec.Struct, frozen=True):
 
     def steps(self, decoded: Value, written: RawValue, place: FilePlace) -> list[_Step]:
         """Resolve a list of entries. An invalid entry is reported and left out."""
-        pairs = zip(_list(decoded), _list(written), strict=True)
+        pairs = zip(_as_list(decoded), _as_list(written), strict=True)
         found = [
-            self._step(_map(step), _map(raw), place.step(index))
+            self._resolve_step(_as_map(step), _as_map(raw), place.step(index))
             for index, (step, raw) in enumerate(pairs)
         ]
         return [step for step in found if step]
 
-    def _step(
+    def _resolve_step(
         self, step: dict[str, Value], raw: dict[str, RawValue], place: FilePlace
     ) -> _Step | None:
         kind, name = str(step["type"]), str(step.get("templateName", ""))
-        own, report = _map(get_by_spelling(raw, "options")), self.scope.report
+        own, report = _as_map(get_by_spelling(raw, "options")), self.scope.report
         if kind != "template":
             if name:
                 report.add(
@@ -184,8 +184,10 @@ class _StepResolver(msgspec.Struct, frozen=True):
             return _Step(kind, own)
         template = self.templates.get(name) if name else None
         if template:
-            inside = self.scope.nested(before=_map(get_by_spelling(raw, "vars")), after=self.spec)
-            return _Step(template.type, merge_maps(_map(inside.render(template.options)), own))
+            inside = self.scope.nested(
+                before=_as_map(get_by_spelling(raw, "vars")), after=self.spec
+            )
+            return _Step(template.type, merge_maps(_as_map(inside.render(template.options)), own))
         hint = suggest(name, list(self.templates))
         if name:
             missing = f'unknown pipeline template "{name}"'
@@ -228,11 +230,11 @@ class _App(msgspec.Struct, frozen=True):
         used: dict[str, int] = {}
         builds: list[str] = []
         for step in self.ci:
-            tool = self._tool(step, self._instance(step, used), first)
+            tool = self._step_tool(step, self._instance_id(step, used), first)
             builds.append(f"{step.type}.{tool['instanceID']}")
             yield tool
         for step in self.cd:
-            yield self._tool(step, self._instance(step, used), [*first, *builds])
+            yield self._step_tool(step, self._instance_id(step, used), [*first, *builds])
         if self.template is not None:
             source = {key: value for key, value in self.template.items() if key != "vars"}
             options: dict[str, Value] = {
@@ -242,16 +244,20 @@ class _App(msgspec.Struct, frozen=True):
             }
             yield _tool_entry(SCAFFOLDING, self.name, others, options)
 
-    def _instance(self, step: _Step, used: dict[str, int]) -> str:
+    def _instance_id(self, step: _Step, used: dict[str, int]) -> str:
         """Return the instance ID of a step: the app's name, numbered from the second use on."""
         used[step.type] = used.get(step.type, 0) + 1
         return self.name if used[step.type] == 1 else f"{self.name}-{used[step.type]}"
 
-    def _tool(self, step: _Step, instance: str, depends_on: Iterable[str]) -> dict[str, Value]:
-        options = self._delivery(step) if step.type == "argocdapp" else self._pipeline(step)
+    def _step_tool(self, step: _Step, instance: str, depends_on: Iterable[str]) -> dict[str, Value]:
+        options = (
+            self._delivery_options(step)
+            if step.type == "argocdapp"
+            else self._pipeline_options(step)
+        )
         return _tool_entry(step.type, instance, depends_on, options)
 
-    def _pipeline(self, step: _Step) -> dict[str, Value]:
+    def _pipeline_options(self, step: _Step) -> dict[str, Value]:
         """Build the options of a build: the pipeline, the repository and the lifted options."""
         lifted: dict[str, Value] = {
             key: step.options[key] for key in _LIFTED if key in step.options
@@ -265,7 +271,7 @@ class _App(msgspec.Struct, frozen=True):
         pipeline = merge_maps({"language": language}, rest) if language else rest
         return {"pipeline": pipeline, "scm": self.repository, **lifted}
 
-    def _delivery(self, step: _Step) -> dict[str, Value]:
+    def _delivery_options(self, step: _Step) -> dict[str, Value]:
         """Build the options of a delivery: defaults from the app, overridden by the step."""
         source: dict[str, Value] = {
             "valuefile": "values.yaml",

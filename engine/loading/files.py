@@ -112,12 +112,12 @@ def read_files(path: Path, cwd: Path, report: Report) -> Files:
         found, variables = pending.pop(0)
         if variables:
             bare.add(found)
-        # Each file is read once, so files that name each other end.
+        # Each file is read once, so that files that name each other do not loop.
         if found not in files.texts and (
             text := load_text(found, files.display_path(found), report)
         ):
             files.texts[found] = text
-            pending += _named(files, text)
+            pending += _named_files(files, text)
     # Only when all files are read: a later file may name an earlier one under `varFile`.
     for found, text in files.texts.items():
         _classify(files, text, bare=found in bare)
@@ -153,7 +153,7 @@ def _main_files(path: Path) -> list[Path]:
     ]
 
 
-def _named(files: Files, text: ParsedFile) -> Iterator[tuple[Path, bool]]:
+def _named_files(files: Files, text: ParsedFile) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a text names under `varFile` (True) and `toolFile` (False)."""
     for place, document in text.places():
         config = document.get("config") if isinstance(document, dict) else None

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.errors import ConfigError, Problem
 from engine.language.expressions import RawValue, TextTemplate
+from engine.language.scalars import Literal
 from engine.options.decode import OptionFault
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
@@ -81,5 +82,7 @@ def describe_kind(value: RawValue) -> str:
             return "empty"
         case bool():
             return "true or false"
+        case int() | float() | Literal():
+            return "a number"
         case _:
             return "a single value"

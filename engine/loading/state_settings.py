@@ -117,16 +117,16 @@ class _StateReader(msgspec.Struct, frozen=True):
 
     def _from_map(self, state: Attributes, raw: dict[str, RawValue]) -> StateSettings | None:
         # StateSection has checked that lock and options are maps.
-        lock = self._lock(cast("Attributes", state.get("lock") or {}))
+        lock = self._read_lock(cast("Attributes", state.get("lock") or {}))
         built = build({**state, "lock": None, "options": {}}, file_schema.StateSection)
         if self.backends is None:
             given = cast("Attributes", state.get("options") or {})
             backend = built.backend.lower()
             # Without the backend's Struct the canonical names are not known, but snake_case is
             # always an alias of camelCase.
-            options: Attributes = {_camel(key): value for key, value in given.items()}
+            options: Attributes = {_to_camel_case(key): value for key, value in given.items()}
         else:
-            schema = self._schema(built.backend, self.backends)
+            schema = self._find_schema(built.backend, self.backends)
             if schema is None:
                 return None
             written = cast("dict[str, RawValue]", get_by_spelling(raw, "options") or {})
@@ -137,7 +137,7 @@ class _StateReader(msgspec.Struct, frozen=True):
             backend, options, lock, built.log, built.history, "config", self.place.where
         )
 
-    def _schema(self, name: str, backends: Catalog) -> PluginSchema | None:
+    def _find_schema(self, name: str, backends: Catalog) -> PluginSchema | None:
         schema = backends.find(name.lower())
         if schema is None:
             message = f'unknown state backend "{name}"'
@@ -148,7 +148,7 @@ class _StateReader(msgspec.Struct, frozen=True):
             self.report.add(self.place.at("backend"), message, hint)
         return schema
 
-    def _lock(self, lock: Attributes) -> LockSettings:
+    def _read_lock(self, lock: Attributes) -> LockSettings:
         built, lease = build(lock, file_schema.LockSection), None
         if built.lease is not None:
             problem = f'must be more than 0s and at most 24h, not "{built.lease}"'
@@ -162,5 +162,5 @@ class _StateReader(msgspec.Struct, frozen=True):
         return LockSettings(built.kind, built.url, lease)
 
 
-def _camel(key: str) -> str:
+def _to_camel_case(key: str) -> str:
     return re.sub("_([a-z])", lambda found: found[1].upper(), key)

@@ -109,19 +109,19 @@ class ToolChecker(msgspec.Struct):
                 entry.value, file_schema.ToolSection
             )
         except (msgspec.ValidationError, UnknownValueError):
-            # `_shape` is slower, but accepts other spellings of keys and reports each problem.
+            # `_decode_entry` is slower: it accepts other spellings and reports each problem.
             tool = None
-        if tool is None and (tool := self._shape(entry)) is None:
+        if tool is None and (tool := self._decode_entry(entry)) is None:
             return
         address = Address(tool.name, tool.instance_id)
         named = self._check_name(entry, address)
-        options = self._options(entry, address, tool.options)
+        options = self._decode_options(entry, address, tool.options)
         lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _FREE
         timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _UNTIMED
         if named:
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
-    def _shape(self, entry: ToolEntry) -> file_schema.ToolSection | None:
+    def _decode_entry(self, entry: ToolEntry) -> file_schema.ToolSection | None:
         """Decode the entry key by key and report problems. None without name and instanceID."""
         if not isinstance(entry.value, dict):
             kind = describe_kind(entry.value)
@@ -130,7 +130,7 @@ class ToolChecker(msgspec.Struct):
             return None
         known, faults = decode(entry.value, file_schema.ToolSection, env={}, noun="key")
         self.report.add_faults(entry.at, faults)
-        wrong = {str(fault.path[0]) for fault in faults} | self._unsettled(entry, known)
+        wrong = {str(fault.path[0]) for fault in faults} | self._unsettled_keys(entry, known)
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
@@ -142,7 +142,7 @@ class ToolChecker(msgspec.Struct):
             options=options if isinstance(options, dict) else {},
         )
 
-    def _unsettled(self, entry: ToolEntry, known: Attributes) -> set[str]:
+    def _unsettled_keys(self, entry: ToolEntry, known: Attributes) -> set[str]:
         """Find the keys other than `options` with a value that is unknown or secret; report it."""
         found: set[str] = set()
         for key, item in known.items():
@@ -184,8 +184,10 @@ class ToolChecker(msgspec.Struct):
                     self.report.add(entry.at("timeouts", key), f'key "timeouts.{key}": {error}')
         return Timeouts(**found)
 
-    def _options(self, entry: ToolEntry, address: Address, raw: dict[str, RawValue]) -> Attributes:
-        schema = self._schema(entry, address.name)
+    def _decode_options(
+        self, entry: ToolEntry, address: Address, raw: dict[str, RawValue]
+    ) -> Attributes:
+        schema = self._find_schema(entry, address.name)
         if schema is None:
             return {}
         options, faults = decode(
@@ -197,7 +199,7 @@ class ToolChecker(msgspec.Struct):
             self.report.add_faults(partial(entry.at, "options"), faults, about)
         return options
 
-    def _schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
+    def _find_schema(self, entry: ToolEntry, name: str) -> PluginSchema | None:
         # Cached by plugin: a configuration may have thousands of tools of one plugin.
         if name not in self._schemas:
             self._schemas[name] = self.catalog.find(name)
@@ -240,7 +242,7 @@ class ToolChecker(msgspec.Struct):
         }
         edges: dict[int, list[int]] = {}
         for number, tool in enumerate(self._tools.values()):
-            found = dict.fromkeys(self._written(tool, texts))
+            found = dict.fromkeys(self._explicit_dependencies(tool, texts))
             # Only expressions make references. Most large files have none and need no walk.
             if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
@@ -249,7 +251,7 @@ class ToolChecker(msgspec.Struct):
             edges[number] = list(found)
         return edges
 
-    def _written(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
+    def _explicit_dependencies(self, tool: _Tool, texts: Mapping[str, int]) -> Iterator[int]:
         """Yield the tools under `dependsOn`, by number; report unknown ones."""
         for index, text in enumerate(tool.depends_on):
             if text in texts:
@@ -272,15 +274,15 @@ class ToolChecker(msgspec.Struct):
                 message = f"{reference}: there is no tool {reference.address}"
                 hint = suggest(reference.address.dotted, self.names)
             if message:
-                self.report.add(entry.at(*_path(written, reference)), message, hint)
+                self.report.add(entry.at(*_find_path(written, reference)), message, hint)
 
-    def _outputs(self, reference: Reference) -> type[msgspec.Struct] | None:
+    def _outputs_struct(self, reference: Reference) -> type[msgspec.Struct] | None:
         """Return the outputs Struct of the plugin that a reference names; None if it has none."""
         schema = self._schemas.get(reference.address.name)
         return schema.outputs if schema else None
 
     def _missing_output(self, reference: Reference) -> tuple[str, str]:
-        outputs = self._outputs(reference)
+        outputs = self._outputs_struct(reference)
         known = [option.key for option in describe_options(outputs)] if outputs else []
         if outputs is None or reference.path[0] in known:
             return "", ""
@@ -289,15 +291,15 @@ class ToolChecker(msgspec.Struct):
 
     def _check_types(self, tool: _Tool, schema: PluginSchema | None) -> None:
         """Report each option that is one reference to an output of the wrong type."""
-        for path, leaf in _leaves(dict(tool.options)):
-            outputs = self._outputs(leaf) if isinstance(leaf, Reference) else None
+        for path, leaf in _iter_leaves(dict(tool.options)):
+            outputs = self._outputs_struct(leaf) if isinstance(leaf, Reference) else None
             if not isinstance(leaf, Reference) or schema is None or outputs is None:
                 continue
             wanted, given = type_at_path(schema.options, path), type_at_path(outputs, leaf.path)
             if wanted and given and not is_assignable(wanted, given):
                 option = f'option "{format_path(path)}" must be {describe_type(wanted)}'
                 message = f"{option}, but {leaf} is {describe_type(given)}"
-                self.report.add(tool.entry.at(*_path(tool.entry.value, leaf)), message)
+                self.report.add(tool.entry.at(*_find_path(tool.entry.value, leaf)), message)
 
     def _check_cycles(
         self, edges: Mapping[int, Sequence[int]], addresses: Sequence[Address]
@@ -314,21 +316,21 @@ class ToolChecker(msgspec.Struct):
             self.report.add(where, message, hint)
 
 
-def _leaves(value: Value, path: ValuePath = ()) -> Iterator[tuple[ValuePath, Value]]:
+def _iter_leaves(value: Value, path: ValuePath = ()) -> Iterator[tuple[ValuePath, Value]]:
     """Yield every value that is neither a list nor a map, with its path."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(item, (*path, key))
+            yield from _iter_leaves(item, (*path, key))
     else:
         yield path, value
 
 
-def _path(value: RawValue, wanted: Reference) -> ValuePath:
+def _find_path(value: RawValue, wanted: Reference) -> ValuePath:
     """Return the path of a reference inside a value; () if it is not in the value."""
     # Compared by identity: a value may contain several equal references.
     found = (
         path
-        for path, leaf in _leaves(value)
+        for path, leaf in _iter_leaves(value)
         if any(wanted is each for each in iter_references(leaf))
     )
     return next(found, ())

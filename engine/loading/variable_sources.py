@@ -41,18 +41,18 @@ def bind_variables(
     """
     report = files.report
     found = _Bindings(report)
-    _declare(found, files)
+    _bind_declarations(found, files)
     written = files.entries("vars", "variable")
     paths = [files.cwd / path for path in var_files]
-    texts = _texts([(path, files.display_path(path)) for path in paths], report)
-    found.known = dict.fromkeys([*found.declared, *written, *sorted(_used(files, texts))])
+    texts = _parse_files([(path, files.display_path(path)) for path in paths], report)
+    found.known = dict.fromkeys([*found.declared, *written, *sorted(_used_names(files, texts))])
     # From the weakest source to the strongest: each one overwrites the bindings before it.
     for name in found.known:
         if VARIABLE_PREFIX + name in env:
             found.bind_text(name, env[VARIABLE_PREFIX + name], VARIABLE_PREFIX + name)
     for name, section in written.items():
         found.bind(name, section.value, section.place)
-    for name, place, value in _entries(texts, report):
+    for name, place, value in _file_variables(texts, report):
         found.bind_if_known(name, value, place)
     for name, text in variables:
         found.bind_flag(name, text)
@@ -74,9 +74,9 @@ def look_up(
     environment is text, or is parsed as a map if `structured`.
     """
     report = Report()
-    texts = _texts([(path, str(path)) for path in var_files], report)
+    texts = _parse_files([(path, str(path)) for path in var_files], report)
     found: list[RawValue] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
-    found += [value for key, _, value in _entries(texts, report) if key == name]
+    found += [value for key, _, value in _file_variables(texts, report) if key == name]
     found += [value for key, value in variables if key == name]
     if not found:
         return None
@@ -141,19 +141,19 @@ class _Bindings(msgspec.Struct):
             self.report.add(declared.where(), f'variable "{name}" has no value{purpose}', hint)
 
 
-def _texts(files: Iterable[tuple[Path, str]], report: Report) -> list[ParsedFile]:
+def _parse_files(files: Iterable[tuple[Path, str]], report: Report) -> list[ParsedFile]:
     """Parse the files that can be read. Each is given by its path and its name in messages."""
     loaded = [load_text(path, name, report) for path, name in files]
     return [text for text in loaded if text]
 
 
-def _used(files: Files, texts: Sequence[ParsedFile]) -> set[str]:
+def _used_names(files: Files, texts: Sequence[ParsedFile]) -> set[str]:
     """Collect the names that expressions use, in the configuration and in files of variables."""
     scanned = [*files.expressions(), *(each for text in texts for each in text.scanned.expressions)]
     return {name for expression in scanned for name in _USED.findall(expression.text)}
 
 
-def _entries(
+def _file_variables(
     texts: Sequence[ParsedFile], report: Report
 ) -> Iterator[tuple[str, FilePlace, RawValue]]:
     """Yield the variables of files named by --var-file: bare, or under `vars:`."""
@@ -169,7 +169,7 @@ def _entries(
                 report.add(place.at(), message)
 
 
-def _declare(found: _Bindings, files: Files) -> None:
+def _bind_declarations(found: _Bindings, files: Files) -> None:
     """Add the declarations under `variables:`, and bind their defaults."""
     for name, section in files.entries("variables", "variable").items():
         attributes = _declaration(name, section, files.report)

@@ -115,13 +115,13 @@ class Scope(msgspec.Struct):
     report: Report
     before: Mapping[str, Value] = {}
     after: Mapping[str, Value] = {}
-    _known: dict[str, Value] = {}
-    _open: list[str] = []
+    _rendered: dict[str, Value] = {}
+    _in_progress: list[str] = []
 
     def nested(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> Scope:
         """Return a scope with the same bindings and other `before` and `after` variables."""
-        # `_known` is shared, so that a variable that many apps use is rendered and reported once.
-        return Scope(self.bindings, self.env, self.report, before, after, self._known)
+        # `_rendered` is shared: a variable that many apps use is rendered and reported once.
+        return Scope(self.bindings, self.env, self.report, before, after, self._rendered)
 
     def render(self, value: RawValue) -> Value:
         """Replace every expression in a value. An invalid one is reported and becomes UNKNOWN."""
@@ -129,26 +129,26 @@ class Scope(msgspec.Struct):
             case str() | None:
                 return value
             case dict():
-                return self._map(value)
+                return self._render_map(value)
             case list():
                 return [self.render(item) for item in value]
             case TextTemplate():
-                return self._template(value)
+                return self._render_template(value)
             case _:
                 return value
 
-    def _map(self, value: dict[str, RawValue]) -> Value:
+    def _render_map(self, value: dict[str, RawValue]) -> Value:
         rendered: dict[str, Value] = {}
         for key, item in value.items():
-            name = self._key(key) if isinstance(key, TemplateKey) else key
+            name = self._render_key(key) if isinstance(key, TemplateKey) else key
             if name in rendered and isinstance(key, TemplateKey):
                 message = f'key "{name}" is given twice: it is the value of {key}'
-                self._fail(key.template, message)
+                self._report_at(key.template, message)
             rendered[name] = self.render(item)
         return rendered
 
-    def _key(self, key: TemplateKey) -> str:
-        value = self._template(key.template)
+    def _render_key(self, key: TemplateKey) -> str:
+        value = self._render_template(key.template)
         if isinstance(value, str | bool | int | float | Literal):
             return scalars.to_text(value)
         if not isinstance(value, Unknown):
@@ -159,14 +159,14 @@ class Scope(msgspec.Struct):
                 if isinstance(value, Deferred)
                 else "is not text"
             )
-            self._fail(key.template, f"{key} cannot be used as a key: its value {problem}")
+            self._report_at(key.template, f"{key} cannot be used as a key: its value {problem}")
         return str(key)
 
-    def _fail(self, template: TextTemplate, message: str, hint: str = "") -> None:
+    def _report_at(self, template: TextTemplate, message: str, hint: str = "") -> None:
         first = next(part for part in template.parts if isinstance(part, Expression))
         self.report.add(first.where, message, hint)
 
-    def _template(self, template: TextTemplate) -> Value:
+    def _render_template(self, template: TextTemplate) -> Value:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
         if len(values) == 1:
             return values[0]
@@ -234,27 +234,27 @@ class Scope(msgspec.Struct):
         head, bar, tail = expression.text[2:-2].strip().partition("|")
         default = _DEFAULT.fullmatch(tail)
         if bar and not default:
-            return self._wrong(
+            return self._report_invalid(
                 expression,
                 f'unknown filter "{tail.strip()}" in {expression.text}',
                 "the only filter is default, as in [[ name | default: value ]]",
             )
         use = _VariableUse(
-            expression, bool(default), _default(default[1].strip()) if default else None
+            expression, bool(default), _parse_default(default[1].strip()) if default else None
         )
         if name := _NAME.fullmatch(head.strip()):
             return self._variable(name[1], use)
         call = _CALL.fullmatch(head.strip())
         if not call or call[1] != "env":
             problem = f'unknown function "{call[1]}" in' if call else "invalid expression"
-            return self._wrong(
+            return self._report_invalid(
                 expression,
                 f"{problem} {expression.text}",
                 "write [[ name ]], [[ env NAME ]] or [[ name | default: value ]]",
             )
         return self._environment(call[2].strip(), use)
 
-    def _wrong(self, expression: Expression, message: str, hint: str = "") -> Unknown:
+    def _report_invalid(self, expression: Expression, message: str, hint: str = "") -> Unknown:
         self.report.add(expression.where, message, hint)
         return UNKNOWN
 
@@ -262,17 +262,19 @@ class Scope(msgspec.Struct):
         name = _ENV_NAME.fullmatch(argument)
         if not name:
             message = f'"{argument}" is not a valid name of an environment variable'
-            return self._wrong(use.expression, message)
+            return self._report_invalid(use.expression, message)
         variable = f"environment variable {name[2]}"
         # Empty counts as not set: CI systems pass a secret that does not exist as an empty text.
         if text := self.env.get(name[2]):
-            if not _encodable(text):
-                return self._wrong(use.expression, f"{variable} is not valid UTF-8")
+            if not _is_encodable(text):
+                return self._report_invalid(use.expression, f"{variable} is not valid UTF-8")
             return Secret(text, (f"env {name[2]}",))
         if use.optional:
             return use.default
         problem = "is empty" if name[2] in self.env else "is not set"
-        return self._wrong(use.expression, f"{variable} {problem}", f"export {name[2]}=...")
+        return self._report_invalid(
+            use.expression, f"{variable} {problem}", f"export {name[2]}=..."
+        )
 
     def _variable(self, dotted: str, use: _VariableUse) -> Value:
         name, *path = dotted.split(".")
@@ -286,23 +288,23 @@ class Scope(msgspec.Struct):
             return use.default
         else:
             hint = suggest(name, [*self.before, *self.bindings, *self.after], few=0)
-            return self._wrong(
+            return self._report_invalid(
                 use.expression,
                 f'variable "{name}" is not defined',
                 hint or f"define it under vars: or with --var {name}=...",
             )
-        return self._inside(value, path, dotted, use)
+        return self._value_at(value, path, dotted, use)
 
-    def _inside(self, value: Value, path: list[str], name: str, use: _VariableUse) -> Value:
+    def _value_at(self, value: Value, path: list[str], name: str, use: _VariableUse) -> Value:
         """Return the value at a path inside a variable; it inherits the secrets around it."""
         secrets: list[Secret] = []
         for index, step in enumerate(path):
             if isinstance(value, Secret):
-                secrets.append(_inner(value, path[index:]))
+                secrets.append(_extend_sources(value, path[index:]))
                 value = value.value
             if isinstance(value, Unknown):
                 return UNKNOWN
-            entries = _entries(value)
+            entries = _items_by_name(value)
             if step in entries:
                 value = entries[step]
             elif use.optional:
@@ -310,45 +312,51 @@ class Scope(msgspec.Struct):
             else:
                 parent = ".".join(name.split(".")[: index + 1])
                 message = f'variable "{parent}" has no entry "{step}"'
-                return self._wrong(use.expression, message, suggest(step, list(entries)))
+                return self._report_invalid(use.expression, message, suggest(step, list(entries)))
         if isinstance(value, Secret):
             if not secrets and is_plain(value.value):
                 return value  # returned unchanged, to keep its parts and sources
             secrets.append(value)
             value = value.value
-        return _secret(value, reversed(secrets)) if secrets else value
+        return _merge_secrets(value, reversed(secrets)) if secrets else value
 
     def value(self, name: str, expression: Expression | None = None) -> Value:
         """Render a variable's own value and check it against its declaration."""
-        if name in self._known:
-            return self._known[name]
+        if name in self._rendered:
+            return self._rendered[name]
         # Without this check, a cycle would end in a RecursionError that names no variable.
-        if name in self._open:
-            cycle = " → ".join([*self._open[self._open.index(name) :], name])
+        if name in self._in_progress:
+            cycle = " → ".join([*self._in_progress[self._in_progress.index(name) :], name])
             assert expression is not None  # only an expression of another variable leads back here
             message = f'variable "{name}" uses itself: {cycle}'
-            return self._wrong(expression, message, "remove one of these uses")
+            return self._report_invalid(expression, message, "remove one of these uses")
         binding = self.bindings[name]
-        self._open.append(name)
-        value = self._checked(name, Scope.render(self.global_scope, binding.value), binding)
-        self._open.pop()
-        self._known[name] = value
+        self._in_progress.append(name)
+        value = self._check_value(name, Scope.render(self.global_scope, binding.value), binding)
+        self._in_progress.pop()
+        self._rendered[name] = value
         return value
 
     @property
     def global_scope(self) -> Scope:
         """The scope for the values of variables: without the variables of steps and apps."""
-        # `_known` and `_open` are shared: each variable is rendered once, and cycles are found.
-        return Scope(self.bindings, self.env, self.report, _known=self._known, _open=self._open)
+        # Both are shared, so that each variable is rendered once and cycles are found.
+        return Scope(
+            self.bindings,
+            self.env,
+            self.report,
+            _rendered=self._rendered,
+            _in_progress=self._in_progress,
+        )
 
-    def _checked(self, name: str, value: Value, binding: Binding) -> Value:
+    def _check_value(self, name: str, value: Value, binding: Binding) -> Value:
         """Convert a value to its declared type, check its rules and mark it if it is sensitive."""
         declared = binding.declared
         if declared.type != "any":
             value, faults = decode_option(value, _TYPES[declared.type], (name,), "variable")
             for fault in faults:
                 self.report.add(binding.where(), fault.message, fault.hint)
-        problem = _invalid(reveal(value), declared.validation)
+        problem = _describe_violation(reveal(value), declared.validation)
         if problem:
             shown = (
                 ""
@@ -365,7 +373,7 @@ class Scope(msgspec.Struct):
         return Secret(value, (f"var {name}",)) if declared.sensitive else value
 
 
-def _inner(outer: Secret, path: Sequence[str]) -> Secret:
+def _extend_sources(outer: Secret, path: Sequence[str]) -> Secret:
     """Extend the sources of a sensitive variable by a path inside it."""
     deeper = (
         ".".join([source, *path]) if source.startswith("var ") else source
@@ -374,12 +382,12 @@ def _inner(outer: Secret, path: Sequence[str]) -> Secret:
     return replace(outer, sources=tuple(deeper))
 
 
-def _secret(value: Value, around: Iterable[Secret]) -> Secret:
+def _merge_secrets(value: Value, around: Iterable[Secret]) -> Secret:
     """Return the value as one Secret, with the sources of all secrets inside and around it."""
     return Secret(reveal(value), collect_sources([*find_leaves(value, Secret), *around]))
 
 
-def _entries(value: Value) -> Mapping[str, Value]:
+def _items_by_name(value: Value) -> Mapping[str, Value]:
     """Return what a dotted name may continue with: keys of a map, positions of a list."""
     match value:
         case dict():
@@ -390,23 +398,25 @@ def _entries(value: Value) -> Mapping[str, Value]:
             return {}
 
 
-def _encodable(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _default(text: str) -> Value:
+def _parse_default(text: str) -> Value:
     quoted = _QUOTED.fullmatch(text)
     return quoted[2] if quoted else scalars.read(text)
 
 
-def _invalid(value: Value, rules: Mapping[str, Value]) -> str:
+def _describe_violation(value: Value, rules: Mapping[str, Value]) -> str:
     """Describe the rule that a value breaks; "" if none, or if the value is not known yet."""
     plain = scalars.unwrap_literal(value)
-    broken = "" if not rules or isinstance(plain, Unknown | Deferred) else _broken(plain, rules)
+    broken = (
+        "" if not rules or isinstance(plain, Unknown | Deferred) else _broken_rule(plain, rules)
+    )
     return str(rules["message"]) if broken and "message" in rules else broken
 
 
-def _broken(value: Value, rules: Mapping[str, Value]) -> str:
+def _broken_rule(value: Value, rules: Mapping[str, Value]) -> str:
     pattern, choices = rules.get("pattern"), rules.get("oneOf")
     if isinstance(pattern, str) and not re.search(
         pattern, value if isinstance(value, str) else references.to_json(value)

@@ -136,7 +136,7 @@ def decide(spec: ToolSpec, options: Attributes, tool: RecordedTool, memory: Secr
     that the decision can only become milder when it is made again with the real values.
     """
     entry = tool.entry
-    if _settled(spec, options, entry, tool.live):
+    if _is_unchanged(spec, options, entry, tool.live):
         return Change(
             spec.address,
             Action.KEEP,
@@ -154,9 +154,9 @@ def decide(spec: ToolSpec, options: Attributes, tool: RecordedTool, memory: Secr
     if tool.needs_resolution:
         change = replace(change, action=Action.RECOVER, note=unresolved_note(tool))
     elif tool.resolution and tool.resolution.kind is not ResolutionKind.ADOPT:
-        change = _resolved(change, tool)
+        change = _apply_resolution(change, tool)
     elif tool.live is not None:
-        change = _compared(change, spec, tool, memory)
+        change = _compare(change, spec, tool, memory)
     return _with_failure(change, entry)
 
 
@@ -181,7 +181,9 @@ def describe_pending(pending: Pending) -> str:
     return f"its {_NOUNS.get(pending.action, pending.action)} {how}"
 
 
-def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None) -> bool:
+def _is_unchanged(
+    spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resource | None
+) -> bool:
     """Check whether nothing differs. This check is cheap, and most tools pass it."""
     return (
         live is not None
@@ -195,7 +197,7 @@ def _settled(spec: ToolSpec, options: Attributes, entry: StateEntry, live: Resou
     )
 
 
-def _resolved(change: Change, tool: RecordedTool) -> Change:
+def _apply_resolution(change: Change, tool: RecordedTool) -> Change:
     """Apply the user's `--resolve` to the change."""
     assert tool.resolution is not None
     # The user states that no resource exists, so the recorded one must not be shown as `before`.
@@ -207,7 +209,7 @@ def _resolved(change: Change, tool: RecordedTool) -> Change:
     return replace(change, action=Action.REPLACE, live=tool.live)
 
 
-def _compared(change: Change, spec: ToolSpec, tool: RecordedTool, memory: SecretRecall) -> Change:
+def _compare(change: Change, spec: ToolSpec, tool: RecordedTool, memory: SecretRecall) -> Change:
     """Compare the options with the recorded ones, and the live resource with the recorded one."""
     entry, live, options = tool.entry, tool.live, change.after
     assert live is not None and options is not None
@@ -226,8 +228,8 @@ def _compared(change: Change, spec: ToolSpec, tool: RecordedTool, memory: Secret
     if change.fields:
         return update_or_replace(change, interrupted=entry.pending is not None)
     if entry.pending is not None:
-        return _completed(change, entry.pending, memory.operations)
-    return _unchanged(change, spec, entry, memory)
+        return _finish_interrupted(change, entry.pending, memory.operations)
+    return _keep_or_move(change, spec, entry, memory)
 
 
 def update_or_replace(change: Change, *, interrupted: bool) -> Change:
@@ -236,11 +238,11 @@ def update_or_replace(change: Change, *, interrupted: bool) -> Change:
     A changed option replaces the tool if its plugin declares it with `Field(replace=True)`.
     """
     action = Action.REPLACE if any(field.replaces for field in change.fields) else Action.UPDATE
-    reason = Reason.INTERRUPTED if interrupted else _reason(change.fields)
+    reason = Reason.INTERRUPTED if interrupted else _reason_of(change.fields)
     return replace(change, action=action, reason=reason)
 
 
-def _reason(fields: Sequence[FieldChange]) -> Reason:
+def _reason_of(fields: Sequence[FieldChange]) -> Reason:
     sources = {field.source for field in fields}
     if ChangeSource.OPTION not in sources:
         return Reason.DRIFTED if ChangeSource.LIVE in sources else Reason.INPUT
@@ -248,7 +250,7 @@ def _reason(fields: Sequence[FieldChange]) -> Reason:
     return Reason.DEPENDENCY if waiting else Reason.CHANGED
 
 
-def _completed(change: Change, pending: Pending, operations: Operations) -> Change:
+def _finish_interrupted(change: Change, pending: Pending, operations: Operations) -> Change:
     """Decide whether an interrupted operation must be repeated although its result looks right."""
     creating = pending.action == Action.CREATE.value
     # A create may have stopped halfway, with a repository but without its first commit for
@@ -261,12 +263,14 @@ def _completed(change: Change, pending: Pending, operations: Operations) -> Chan
     return replace(change, action=Action.RECOVER)
 
 
-def _unchanged(change: Change, spec: ToolSpec, entry: StateEntry, memory: SecretRecall) -> Change:
+def _keep_or_move(
+    change: Change, spec: ToolSpec, entry: StateEntry, memory: SecretRecall
+) -> Change:
     """Return a change without a provider call: a move, or a keep that may rewrite the entry."""
     if change.previous is not None:
         return replace(change, action=Action.MOVE, reason=Reason.RENAMED)
     assert change.after is not None
-    notes = _rewrites(spec, change.after, entry, memory.sealer)
+    notes = _entry_differences(spec, change.after, entry, memory.sealer)
     if (
         entry.resource
         # A value may become a known secret after its tool was recorded, for example when the user
@@ -295,7 +299,9 @@ def _incomplete(change: Change, operations: Operations) -> str:
     return ""
 
 
-def _rewrites(spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer) -> list[str]:
+def _entry_differences(
+    spec: ToolSpec, options: Attributes, entry: StateEntry, sealer: Sealer
+) -> list[str]:
     """List the differences between entry and config that do not concern the resource."""
     notes: list[str] = []
     if entry.depends_on != spec.depends_on and set(entry.depends_on) != set(spec.depends_on):
@@ -331,10 +337,10 @@ def decide_removal(tool: RecordedTool, reason: Reason) -> Change:
 
     Raises UsageError if the user resolves its creation with `retry`.
     """
-    return _with_failure(_removal(tool, reason), tool.entry)
+    return _with_failure(_decide_removal(tool, reason), tool.entry)
 
 
-def _removal(tool: RecordedTool, reason: Reason) -> Change:
+def _decide_removal(tool: RecordedTool, reason: Reason) -> Change:
     entry, live, resolution = tool.entry, tool.live, tool.resolution
     change = Change(
         entry.address,

@@ -52,7 +52,7 @@ def diff(
             None if before is _ABSENT else before,
             None if after is _ABSENT else after,
             source,
-            any(_forces(path, before, after, mark) for mark in marks),
+            any(_is_affected(path, before, after, mark) for mark in marks),
             before is _ABSENT,
             after is _ABSENT,
         )
@@ -78,10 +78,10 @@ def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
 def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
     """Skip the equal items at both ends of the lists, pair the rest and walk each pair."""
     # Usually one item of a list has changed: the rest is short and often needs no alignment.
-    start = _common(old, new)
-    end = _common(old[start:][::-1], new[start:][::-1])
+    start = _common_prefix_length(old, new)
+    end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     before, after = old[start : len(old) - end], new[start : len(new) - end]
-    for left, right in _pairs(before, after):
+    for left, right in _pair_items(before, after):
         one = _ABSENT if left is None else before[left]
         two = _ABSENT if right is None else after[right]
         index = left if right is None else right
@@ -89,7 +89,7 @@ def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator
         yield from _walk(one, two, (*path, start + index))
 
 
-def _common(old: list[Value], new: list[Value]) -> int:
+def _common_prefix_length(old: list[Value], new: list[Value]) -> int:
     count = 0
     for one, two in zip(old, new, strict=False):
         if not is_equal(one, two):
@@ -98,11 +98,11 @@ def _common(old: list[Value], new: list[Value]) -> int:
     return count
 
 
-def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
+def _pair_items(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int | None]]:
     """Pair the indices of items that belong together; None where the other list has none."""
     # Two single items are paired without deepdiff, which takes 90 ms to import.
     aligned = old and new and len(old) + len(new) > 2 and len(old) * len(new) <= ALIGNABLE
-    removed, added = _unmatched(old, new) if aligned else (set[int](), set[int]())
+    removed, added = _find_unmatched(old, new) if aligned else (set[int](), set[int]())
     left = [index for index in range(len(old)) if index not in removed]
     right = [index for index in range(len(new)) if index not in added]
     pairs = [
@@ -113,11 +113,14 @@ def _pairs(old: list[Value], new: list[Value]) -> Iterable[tuple[int | None, int
     return sorted(pairs, key=lambda pair: (pair[0] if pair[1] is None else pair[1]) or 0)
 
 
-def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
+def _find_unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
     """Find the indices of items without a counterpart: deepdiff aligns their fingerprints."""
     from deepdiff.diff import DeepDiff  # imported here: it takes 90 ms, and most plans need none
 
-    name = next((name for name in NAMES if _names(old, name) and _names(new, name)), "")
+    name = next(
+        (name for name in NAMES if _has_unique_names(old, name) and _has_unique_names(new, name)),
+        "",
+    )
     # The types of deepdiff are partly unknown to type checkers.
     tree = cast(
         "Mapping[str, Iterable[Any]]",
@@ -133,7 +136,7 @@ def _unmatched(old: list[Value], new: list[Value]) -> tuple[set[int], set[int]]:
     return removed, added
 
 
-def _names(items: list[Value], name: str) -> bool:
+def _has_unique_names(items: list[Value], name: str) -> bool:
     found = [item.get(name) for item in items if isinstance(item, dict)]
     texts = {text for text in found if isinstance(text, str)}
     return len(texts) == len(items)
@@ -146,7 +149,7 @@ def _fingerprints(items: list[Value], name: str) -> list[str]:
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
 
 
-def _forces(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
+def _is_affected(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
     """Check whether this change affects an option at the path `mark`.
 
     If a whole map was added or removed, check whether the value of the option in it differs.
@@ -157,19 +160,19 @@ def _forces(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
     # An Unknown value counts as changed: the plan must not be milder than the apply.
     if not rest or isinstance(new, Unknown):
         return True
-    before, after = _at(old, rest), _at(new, rest)
+    before, after = _values_at(old, rest), _values_at(new, rest)
     return not is_equal(before, after)
 
 
-def _at(value: Value, mark: Pattern) -> list[Value]:
+def _values_at(value: Value, mark: Pattern) -> list[Value]:
     """List the values at a path with "*" steps, in order."""
     found = [value]
     for step in mark:
-        found = [item for value in found for item in _below(value, step)]
+        found = [item for value in found for item in _step_into(value, step)]
     return found
 
 
-def _below(value: Value, step: str) -> Iterable[Value]:
+def _step_into(value: Value, step: str) -> Iterable[Value]:
     if isinstance(value, dict):
         return value.values() if step == "*" else [value[step]] if step in value else []
     if isinstance(value, list):

@@ -97,12 +97,14 @@ def live_changes(
         return memory.sealer.seal_resource(concealed, entry.address)
 
     recorded, now = sealed(recorded), sealed(live)
-    attributes = list(_attributes(recorded, now, operations.derived_attributes(entry.address)))
-    fields = [*attributes, *_outputs(recorded, now, attributes)]
-    return tuple(field for field in fields if not _explained(field, changed))
+    attributes = list(
+        _attribute_changes(recorded, now, operations.derived_attributes(entry.address))
+    )
+    fields = [*attributes, *_output_changes(recorded, now, attributes)]
+    return tuple(field for field in fields if not _has_known_cause(field, changed))
 
 
-def _attributes(
+def _attribute_changes(
     recorded: Resource, now: Resource, derived: Collection[str]
 ) -> Iterator[FieldChange]:
     # A recorded ID with a redacted secret cannot be compared with the live one.
@@ -115,17 +117,17 @@ def _attributes(
         yield replace(field, source=ChangeSource.INPUT) if field.path[0] in derived else field
 
 
-def _outputs(
+def _output_changes(
     recorded: Resource, now: Resource, attributes: Sequence[FieldChange]
 ) -> Iterator[FieldChange]:
     # Outputs often repeat attributes. Shown twice, one difference would look like two.
     shown = {field.path: field for field in attributes}
     for field in diff(recorded.outputs, now.outputs, source=ChangeSource.LIVE):
-        if not (field.path in shown and _repeats(shown[field.path], field)):
+        if not (field.path in shown and _repeats_attribute(shown[field.path], field)):
             yield replace(field, path=("outputs", *field.path))
 
 
-def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
+def _repeats_attribute(attribute: FieldChange, output: FieldChange) -> bool:
     """Check whether an output repeats its attribute. Two digests count as equal.
 
     The digest of one secret differs from place to place.
@@ -133,17 +135,18 @@ def _repeats(attribute: FieldChange, output: FieldChange) -> bool:
     return type(attribute.new) is type(output.new) is Digest or is_equal(attribute.new, output.new)
 
 
-def _explained(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
+def _has_known_cause(field: FieldChange, changed: Sequence[FieldChange]) -> bool:
     """Check whether a secret may differ because a secret option has changed."""
     if not (isinstance(field.old, Digest) and isinstance(field.new, Digest)):
         return False
-    came = _came_from(field.old)
+    came = _secret_origins(field.old)
     return any(
-        not came.isdisjoint(_came_from(change.old) | _came_from(change.new)) for change in changed
+        not came.isdisjoint(_secret_origins(change.old) | _secret_origins(change.new))
+        for change in changed
     )
 
 
-def _came_from(value: Value) -> set[str]:
+def _secret_origins(value: Value) -> set[str]:
     """Collect the sources of the secrets in a value; "" for a secret without a source."""
     return {
         origin

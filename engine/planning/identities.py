@@ -95,10 +95,10 @@ def find_moves(config: Config, state: State, operations: Operations) -> dict[Add
     known: dict[tuple[str, str], Address] = {}
     memory = SecretRecall.of(operations, state)
     for entry in left:
-        known.update(dict.fromkeys(_recorded_marks(entry, memory), entry.address))
+        known.update(dict.fromkeys(_recorded_keys(entry, memory), entry.address))
     found: dict[Address, Address] = {}
     for spec in joined:
-        marks = _marks(spec.address, spec.options, operations)
+        marks = _recognition_keys(spec.address, spec.options, operations)
         old = next((known[mark] for mark in marks if mark in known), None)
         # Two new tools may match one recorded tool. Only the first one takes it over.
         if old is not None and old not in found.values():
@@ -116,22 +116,24 @@ def find_owner(
         (
             address
             for address, entry in state.entries.items()
-            if ("", identity) in _recorded_marks(entry, memory)
+            if ("", identity) in _recorded_keys(entry, memory)
         ),
         None,
     )
 
 
-def _recorded_marks(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, str]]:
-    """Return the `_marks` of a recorded tool; none if a secret in its identity is lost."""
+def _recorded_keys(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, str]]:
+    """Return these keys of a recorded tool; none if a secret in its identity is lost."""
     try:
         options = memory.recall_available(entry)
     except DtmError:
         return []
-    return _marks(entry.address, options, memory.operations)
+    return _recognition_keys(entry.address, options, memory.operations)
 
 
-def _marks(address: Address, options: Attributes, operations: Operations) -> list[tuple[str, str]]:
+def _recognition_keys(
+    address: Address, options: Attributes, operations: Operations
+) -> list[tuple[str, str]]:
     """Return the keys by which a tool is recognized under another address.
 
     Empty if its plugin is unknown: the planner reports that.

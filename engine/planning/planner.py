@@ -93,7 +93,7 @@ def make_plan(
     type when their references are resolved.
     """
     planning = _Planning(config, state, live, operations, resolutions or {})
-    wanted = planning.wanted()
+    changes = planning.plan_tools()
     edges = {
         # The recorded dependencies: the config no longer has those of a removed tool.
         a: e.depends_on
@@ -101,10 +101,10 @@ def make_plan(
         # A renamed tool is in the config under its new name, and must not be deleted.
         if a not in planning.specs and a not in planning.moved
     }
-    removed = planning.removals(edges, Reason.REMOVED)
+    removed = planning.plan_removals(edges, Reason.REMOVED)
     outputs, output_changes = planning.outputs()
     planning.raise_problems()
-    return Plan(state.id, config.digest, wanted + removed, outputs, output_changes, in_progress)
+    return Plan(state.id, config.digest, changes + removed, outputs, output_changes, in_progress)
 
 
 def plan_removal(
@@ -129,7 +129,7 @@ def plan_removal(
             for address, spec in planning.specs.items()
             if address not in state.entries and live.resources.get(address)
         }
-    changes = planning.removals(edges, Reason.REQUESTED)
+    changes = planning.plan_removals(edges, Reason.REQUESTED)
     planning.raise_problems()
     # The root outputs stay until the last tool is deleted: the config may be empty, so it is not
     # known which tool an output came from.
@@ -229,7 +229,7 @@ class _Planning:
         if self.problems:
             raise PlanError(tuple(self.problems))
 
-    def wanted(self) -> tuple[Change, ...]:
+    def plan_tools(self) -> tuple[Change, ...]:
         """Plan a change for every tool of the config, dependencies first."""
         # This order, because a reference needs the outputs of the tool that it names.
         ordered = topological_order(
@@ -238,10 +238,10 @@ class _Planning:
         return tuple(
             change
             for address in ordered
-            if (change := self._wanted(self.specs[address])) is not None
+            if (change := self._plan_tool(self.specs[address])) is not None
         )
 
-    def _wanted(self, spec: ToolSpec) -> Change | None:
+    def _plan_tool(self, spec: ToolSpec) -> Change | None:
         # Set before anything can fail: the dependents of a tool with a problem are planned too, and
         # must report their own problems instead of a missing output.
         self.outputs_of[spec.address] = UNKNOWN
@@ -279,10 +279,10 @@ class _Planning:
         if entry is not None:
             return decide(spec, options, self._recorded_tool(entry), self.memory)
         if self.live.resources.get(spec.address) is not None:
-            raise self._taken(spec.address, self.operations.identity(spec.address, options))
+            raise self._taken_error(spec.address, self.operations.identity(spec.address, options))
         return create_change(spec, options, Reason.NEW)
 
-    def _taken(self, address: Address, identity: str | None | Unknown) -> DtmError:
+    def _taken_error(self, address: Address, identity: str | None | Unknown) -> DtmError:
         """Return the error for a new tool whose resource exists, perhaps as another tool's."""
         other = find_owner(identity, self.state, self.memory)
         if other is None:
@@ -292,7 +292,7 @@ class _Planning:
             hint=f"apply the change of {other} alone first, then add {address}",
         )
 
-    def removals(
+    def plan_removals(
         self, edges: Mapping[Address, Iterable[Address]], reason: Reason
     ) -> tuple[Change, ...]:
         """Plan the deletion of these tools, each before the tools that it depends on."""
@@ -302,12 +302,12 @@ class _Planning:
             if address in self.live.failed:
                 continue
             try:
-                changes.append(self._removal(address, reason))
+                changes.append(self._plan_removal(address, reason))
             except DtmError as error:
                 self.problems.append(Problem(str(address), error.message, error.hint))
         return tuple(changes)
 
-    def _removal(self, address: Address, reason: Reason) -> Change:
+    def _plan_removal(self, address: Address, reason: Reason) -> Change:
         entry = self.state.entries.get(address)
         if entry is None:
             spec, live = self.specs[address], self.live.resources.get(address)

@@ -61,10 +61,10 @@ def _inherit(value: Value, before: Value) -> Value:
         return _inherit_map(value, before)
     if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
         return [_inherit(item, one) for item, one in zip(value, before, strict=True)]
-    return _unpaired(value, before)
+    return _mark_unpaired(value, before)
 
 
-def _unpaired(value: Value, before: Value) -> Value:
+def _mark_unpaired(value: Value, before: Value) -> Value:
     """Mark every leaf that was not in `before` in plain text. Values could not be paired by path.
 
     One of these leaves may be the secret, and a secret too many is better than a printed one.
@@ -120,7 +120,7 @@ def mark_matches(values: Attributes, secrets: list[Secret]) -> Attributes:
 
 
 def _mark_matches(value: Value, secrets: list[Secret]) -> Value:
-    held = [secret for secret in secrets if _holds(value, secret.value)]
+    held = [secret for secret in secrets if _contains(value, secret.value)]
     if held:
         return Secret(value, collect_sources(held))
     if isinstance(value, dict):
@@ -130,7 +130,7 @@ def _mark_matches(value: Value, secrets: list[Secret]) -> Value:
     return value
 
 
-def _holds(value: Value, secret: Value) -> bool:
+def _contains(value: Value, secret: Value) -> bool:
     if isinstance(value, str) and isinstance(secret, str) and len(secret) >= MIN_REDACTED_LENGTH:
         return secret in value
     # Values such as "", true and false occur everywhere. Equality with one proves nothing.

@@ -40,7 +40,11 @@ class Redactor:
         that contains secrets, only the secrets are added, unless one of them is too short: then the
         whole text is added too.
         """
-        found = {form: sources for text, sources in _texts(value, ()) for form in _forms(text)}
+        found = {
+            form: sources
+            for text, sources in _texts_to_redact(value, ())
+            for form in _spellings(text)
+        }
         with self._lock:
             if found.keys() <= self._known.keys():
                 return
@@ -94,21 +98,23 @@ class Redactor:
         )
 
 
-def _texts(value: Value, sources: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _texts_to_redact(
+    value: Value, sources: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the texts to add for a value, each with the sources of its secret."""
     for leaf in iter_leaves(value):
         if isinstance(leaf, Secret):
             for part in leaf.parts:
-                yield from _texts(part, ())
+                yield from _texts_to_redact(part, ())
             if not leaf.parts or any(
                 len(str(part.value)) < MIN_REDACTED_LENGTH for part in leaf.parts
             ):
-                yield from _texts(leaf.value, leaf.sources)
+                yield from _texts_to_redact(leaf.value, leaf.sources)
         elif isinstance(leaf, str | int | float) and not isinstance(leaf, bool):
             yield str(leaf), sources
 
 
-def _forms(text: str) -> Iterator[str]:
+def _spellings(text: str) -> Iterator[str]:
     """Yield the spellings of a text, and of each of its lines."""
     parts = [text, text.strip(), *(line.strip() for line in text.splitlines())]
     spellings = [

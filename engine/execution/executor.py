@@ -1,6 +1,6 @@
-"""The executor: carries out a plan, and is the only part of dtm that changes a live system.
+"""The executor: carries out a plan. It is the only part of dtm that changes live systems.
 
-One thread decides, records and emits; workers only call.
+One thread decides, records and emits; workers only call providers.
 """
 
 from __future__ import annotations
@@ -46,17 +46,20 @@ def apply(
 ) -> ApplySummary:
     """Claim the session and carry out a plan; return the summary, which is emitted too.
 
-    Tools that fail are in the summary; they raise nothing. Nothing is written before it is sure
-    that nothing is missing. Raises StalePlanError if the plan was made for another state,
-    PlanError if something is missing that can be known before the first change, StateError or
-    SupersededError if the state cannot be claimed, SupersededError or StoreError if outcomes could
-    not be recorded.
+    Failed tools are in the summary; they raise nothing. Raises StalePlanError if the plan was made
+    for another state, PlanError if a call misses something that is known before the first change.
+    Nothing was written then. Raises StateError or SupersededError if the state cannot be claimed,
+    SupersededError or StoreError if outcomes could not be recorded.
+
+        summary = apply(plan, config, session, operations, emit=print)
     """
     state = session.state
-    # Another session has written since: the plan could undo its work or make a tool twice.
+    # Another session has written since: the plan could undo its work or create a tool twice.
     if plan.base.serial != state.id.serial:
         raise StalePlanError(
-            f"the plan was made for serial {plan.base.serial}, the state is at {state.id.serial}"
+            f"the plan was made for serial {plan.base.serial} of the state, "
+            f"which now has serial {state.id.serial}",
+            hint="run the command again to make a new plan",
         )
     # Before the claim: an apply that is refused for something missing leaves no record behind.
     JobBuilder(plan, config, state, operations).check()
@@ -69,7 +72,7 @@ def apply(
 
 
 class _Run:
-    """One apply. Everything but `_inbox` is touched by one thread only."""
+    """One apply. Only the main thread uses it, except for `_inbox`."""
 
     def __init__(
         self,
@@ -101,13 +104,13 @@ class _Run:
         control.stop.on_request(lambda: post(None))
 
     def run(self) -> ApplySummary:
-        """Carry on until nothing is running and nothing more may start."""
+        """Run until no call is running and no step may start."""
         began = self._environment.clock()
         self._dispatch()
         while self._window.has_running_jobs:
             self._receive()
             self._dispatch()
-        # Last: a thread that was dismissed takes no further job.
+        # Last: a worker takes no further job after this.
         self._pool.shut_down()
         # Left over after a stop or a lost claim: these steps were never started.
         for step in self._window.waiting_steps:
@@ -152,7 +155,8 @@ class _Run:
                     return
 
     def _start(self, step: Step) -> None:
-        # The end of a replace must not run once its make was given up: the tool would just be gone.
+        # The removal of a replace must not run once its creation was given up: the tool would only
+        # be gone.
         if self._results.has_failed_or_skipped(step.address):
             self._abandon(step)
             return
@@ -170,7 +174,7 @@ class _Run:
         change = self._jobs.resolve_change(planned)
         if change.action is not planned.action:
             self._emit(ActionDowngraded(change.address, planned.action, change.action))
-        # Stored before the call: dependents look up outputs by the action that stands here.
+        # Stored before the call: which outputs dependents see depends on the action stored here.
         self._jobs.changes[step.address] = change
         match change.action, step.phase:
             case ((Action.DELETE | Action.REPLACE), Phase.REMOVE):
@@ -184,7 +188,7 @@ class _Run:
     def _record_without_call(self, step: Step, change: Change) -> None:
         """Record a step that needs no call."""
         stays = step.phase is Phase.APPLY
-        # The end of a replace that turned out milder is not recorded: the tool stays as it is.
+        # The removal of a replace that became milder is not recorded: the tool stays.
         if stays or change.action is Action.FORGET:
             # The live resource first: it holds what was read now, the record may be older.
             resource = (change.live or change.before) if stays else None
@@ -197,19 +201,19 @@ class _Run:
 
     def _launch(self, job: Job) -> None:
         self._window.launched()
-        if not job.lookup_only:  # a look changes nothing, so nothing of it is recorded
+        if not job.lookup_only:  # a lookup changes nothing, so nothing is recorded
             try:
                 self._begin(job)
             except DtmError as error:
-                # The window counts the job as launched: only an outcome takes it out of the count
-                # again.
+                # The window has counted the job as launched. Only an outcome undoes that; without
+                # it the run would wait for this job forever.
                 self._inbox.put(Outcome(job, JobStatus.NOT_CALLED, error=error))
                 return
         self._pool.submit(job)
 
     def _begin(self, job: Job) -> None:
-        # By the call, not by the plan: the make of a replace is recorded as a create, because after
-        # a crash the old resource is gone already and only the new one is open.
+        # By the call, not by the plan: the second step of a replace is recorded as a create, since
+        # after a crash the old resource is gone and only the new one is unfinished.
         creating = job.call is Action.CREATE
         entry = self._jobs.entry(job.change, None) if creating else None
         job.begin_ticket = self._session.begin(
@@ -218,17 +222,17 @@ class _Run:
             entry=entry,
             deadline=format_timestamp(self._environment.date() + timedelta(seconds=job.timeout)),
         )
-        begin_ticket = self._session.entry(job.address)
-        assert begin_ticket is not None and begin_ticket.pending is not None
-        job.token = begin_ticket.pending.token
+        entry = self._session.entry(job.address)
+        assert entry is not None and entry.pending is not None
+        job.token = entry.pending.token
 
     # Receiving
 
     def _receive(self) -> None:
         """Handle one message of the workers; wait for it if there is none yet."""
         try:
-            # Deadlines are checked only when no message waits, or a call whose outcome is already
-            # here would be given up.
+            # Deadlines are checked only if no message is waiting: otherwise a call whose outcome
+            # has arrived already could be given up.
             message = self._inbox.get_nowait()
         except Empty:
             self._give_up_overdue()
@@ -251,7 +255,7 @@ class _Run:
     def _give_up_overdue(self) -> None:
         for outcome in self._monitor.overdue():
             self._handle_outcome(outcome)
-            # The thread still hangs in its call: without another one each late call would cost a
+            # Its thread still hangs in the call. Without a replacement every such call would cost a
             # worker.
             self._pool.add_worker()
 
@@ -260,12 +264,12 @@ class _Run:
     def _handle_outcome(self, outcome: Outcome) -> None:
         job, status = outcome.job, outcome.status
         called = status not in (JobStatus.LOOKED_UP, JobStatus.NOT_CALLED)
-        # A call that was given up has an outcome already; counting it twice would corrupt the
-        # window and let the run end while calls are still out.
+        # A call that was given up has an outcome already. Counting it twice would corrupt the
+        # window, and the run would end while other calls are still running.
         if called and not self._monitor.ended(job):
             self._handle_late_outcome(outcome)
             return
-        # Before what follows: `_handle_lookup` launches the same job again and needs its room.
+        # First: `_handle_lookup` launches the same job again and needs its room in the window.
         self._window.ended()
         if status is JobStatus.LOOKED_UP:
             self._handle_lookup(outcome)
@@ -274,8 +278,8 @@ class _Run:
         elif called:
             self._handle_failure(outcome)
         elif job.begin_ticket is not None:
-            # Nothing was called, so the begin record must go: the next run would examine it for
-            # nothing.
+            # Nothing was called, so the begin record must be undone: the next run would examine a
+            # resource that does not exist.
             self._session.cancelled(job.address)
 
     def _handle_lookup(self, outcome: Outcome) -> None:
@@ -283,7 +287,7 @@ class _Run:
         if outcome.error is not None:
             self._fail(job.step, outcome.error)
         elif outcome.resource is not None:
-            # The plan would have refused this tool if its identity had been known then.
+            # The planner refuses such a tool, but it did not know the identity yet.
             self._fail(job.step, already_exists(None))
         # A halted run leaves the step waiting, and `run` counts it as skipped.
         elif not self._context.is_halted:
@@ -291,22 +295,29 @@ class _Run:
             self._launch(job)
 
     def _handle_late_outcome(self, outcome: Outcome) -> None:
-        """Record what a call did that ended after it was given up."""
-        # Any other ending adds nothing: the begin record stands, and the next run examines it.
+        """Record the result of a call that ended after it was given up."""
+        # Any other status adds nothing: the operation stays recorded as begun, and the next run
+        # examines it.
         if outcome.status is JobStatus.DONE:
             self._record_outcome(outcome)
             address = str(outcome.job.address)
-            self._emit(Notice("info", f"{address} ended after it was given up", where=address))
+            self._emit(
+                Notice(
+                    "info",
+                    f"{address} ended after dtm had given it up, and was recorded",
+                    where=address,
+                )
+            )
 
     def _record_outcome(self, outcome: Outcome) -> None:
         job = outcome.job
-        made = job.step.phase is Phase.APPLY
-        entry = self._jobs.entry(job.change, outcome.resource) if made else None
+        exists = job.step.phase is Phase.APPLY
+        entry = self._jobs.entry(job.change, outcome.resource) if exists else None
         self._session.done(job.address, entry)
 
     def _handle_success(self, outcome: Outcome) -> None:
         job, resource = outcome.job, outcome.resource
-        # Recorded first: a broken prediction is the plugin's fault, but the resource exists.
+        # Recorded first: even if the plugin predicted wrong outputs, the resource exists.
         self._record_outcome(outcome)
         if job.step.phase is Phase.APPLY:
             assert resource is not None
@@ -322,7 +333,8 @@ class _Run:
         job, error, found = outcome.job, outcome.error, outcome.resource
         assert error is not None
         if outcome.status is JobStatus.FAILED:
-            # Recorded, so that the next run completes this resource instead of making a second one.
+            # Recorded, so that the next run completes this resource instead of creating a second
+            # one.
             partly_created = job.call is Action.CREATE and found is not None
             entry = self._jobs.entry(job.change, found) if partly_created else None
             self._session.failed(job.address, error.message, entry)

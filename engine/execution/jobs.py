@@ -1,6 +1,6 @@
-"""Preparation of calls: from a step to a job with real option values, secrets included.
+"""Building jobs: from a step to a call with real option values, secrets included.
 
-Besides jobs this holds what an apply records without a job: new names and root outputs.
+This module also records what needs no job: moved tools and root outputs.
 """
 
 from __future__ import annotations
@@ -26,29 +26,31 @@ from engine.state import Resource, State, StateEntry
 from engine.values import UNKNOWN, Attributes, Secret, Unknown, Value, has_unknown
 
 TIMEOUT = 1800.0
-"""Seconds that a create, update or delete may take where the config says nothing."""
+"""Seconds that a create, update or delete may take by default."""
 
 _CALLS = frozenset({Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE})
 
 
 class PendingCommit(Protocol):
-    """A record on its way into the log."""
+    """A record on its way to the log."""
 
     def wait(self) -> None:
-        """Block until it is durable. Raises the error that made that impossible.
+        """Block until the record is durable. Raises the error that prevented it.
 
         A worker does so before it calls a provider: `job.begin_ticket.wait()`.
         """
         ...
 
 
-# eq=False: the watch keeps jobs as keys of a dict, and options have no hash.
+# eq=False: the call monitor uses jobs as keys of a dict, and options have no hash.
 class Job(msgspec.Struct, eq=False):
-    """One call to be made: `change` decided with real values, `built` the Struct of `options`.
+    """One call to be made: a change decided with real values.
 
-    `resource` is what there is to change or delete. `has_identity`: the resource can be found again
-    without its id. `lookup_only`: the job only calls `read`, to see whether a new resource
-    exists already. Otherwise `begin_ticket` and `token` are set before a worker gets the job.
+    `built` is the Struct of `options`. `timeout` is in seconds. `resource` is what to update or
+    delete. `predicted` are the outputs that the plugin expects. `has_identity` is true if the
+    resource can be found without its ID. A job with `lookup_only` only reads, to find out whether a
+    new resource exists already; for any other one `begin_ticket` and `token` are set before a
+    worker gets it.
     """
 
     step: Step
@@ -65,7 +67,7 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def address(self) -> Address:
-        """The tool."""
+        """The address of the tool."""
         return self.step.address
 
     @property
@@ -75,17 +77,17 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def call(self) -> Action:
-        """The provider's method: CREATE, UPDATE or DELETE."""
+        """The method of the provider: CREATE, UPDATE or DELETE."""
         if self.step.phase is Phase.REMOVE:
             return Action.DELETE
         return Action.UPDATE if self.action is Action.UPDATE else Action.CREATE
 
 
 class JobBuilder:
-    """A plan on its way to jobs: it knows the real outputs of every tool that is done.
+    """The builder of jobs for a plan; it collects the real outputs of every tool that is done.
 
-    `state` is the one that the plan was made for; `recorded` returns an entry as it is by now. For
-    one thread.
+    `state` is the one that the plan was made for. `recorded` returns the current entry of a tool.
+    For one thread.
     """
 
     def __init__(
@@ -109,23 +111,23 @@ class JobBuilder:
         self._memory = SecretRecall.of(self._operations, state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
-        """Return a tool's real outputs: UNKNOWN while it is still to be done, None without any."""
+        """Return the real outputs of a tool: UNKNOWN until it is done, None without a change."""
         if address not in self.outputs:
             change = self.changes.get(address)
             if change is None:
                 return None
-            # What no call changes has its outputs now; the executor enters all others as they are
-            # done.
+            # A tool that no call changes has its outputs now. The executor adds the outputs of all
+            # others when they are done.
             untouched = change.action in (Action.KEEP, Action.MOVE, Action.RECOVER)
             self.outputs[address] = predict_outputs(change, self._memory) if untouched else UNKNOWN
         return self.outputs[address]
 
     def resolve_change(self, change: Change) -> Change:
-        """Return the change with real values where the plan had to leave some open.
+        """Return the change with real values in place of those that the plan did not know.
 
-        Raises DtmError if it is worse than planned by now, or if its options do not fit.
+        Raises DtmError if the action would be worse than planned, or if the options do not fit.
         """
-        # Planned with real values: the decision cannot come out differently.
+        # Planned with real values: deciding again would give the same result.
         if change.after is None or not has_unknown(change.after):
             return change
         spec = self.specs[change.address]
@@ -138,12 +140,15 @@ class JobBuilder:
         if change.action is Action.CREATE or entry is None or entry.resource is None:
             return replace(change, after=options)
         again = decide(spec, options, RecordedTool(entry, change.live), self._memory)
-        # The user approved the action that was shown; nothing worse may be done in its name.
+        # The user approved the action that was shown. A worse one needs a new approval.
         if severity(again.action) > severity(change.action):
             raise DtmError(
-                f"was planned as {change.action.value}, and would now be {again.action.value}",
-                hint="plan again",
+                f"was planned as {change.action.value}, but with the real values it would be "
+                f"{again.action.value}",
+                hint="run the command again to make a new plan",
             )
+        # An interrupted or failed operation is repeated even if the record now looks complete: it
+        # does not show how far the operation got.
         if (
             change.reason in (Reason.INTERRUPTED, Reason.FAILED)
             and again.action is not change.action
@@ -157,19 +162,20 @@ class JobBuilder:
         )
 
     def build_apply(self, step: Step, change: Change) -> Job:
-        """Return the job that creates or updates.
+        """Return the job for a create or update.
 
-        Raises DtmError if its options do not fit or are not known after all.
+        Raises DtmError if its options do not fit, or if one of them is still unknown.
         """
         options = change.after
         assert options is not None
         if has_unknown(options):
             raise DtmError(
-                "an option waits for a tool that was not applied", where=str(step.address)
+                "an option needs an output of a tool that was not applied", where=str(step.address)
             )
         job = self._job(step, change, options)
         predicted = self._operations.predict(step.address, options, job.resource)
-        # Predicted with real values: the plan's prediction may hold UNKNOWN, which proves nothing.
+        # Predicted again, with real values: the prediction of the plan may be UNKNOWN, and then it
+        # cannot show whether a lost call has taken effect.
         job.predicted, job.lookup_only = known_outputs(predicted), self._was_not_looked_up(change)
         return job
 
@@ -178,38 +184,38 @@ class JobBuilder:
         built = operations.build(step.address, options)
         has_identity = operations.identity(step.address, options) is not None
         job = Job(step, change, options, built, has_identity=has_identity)
-        # A create gets no resource: one that is there is completed by its identity.
+        # A create gets no resource: the provider finds a partly created one by its identity.
         job.resource = None if job.call is Action.CREATE else change.live or change.before
         timeout: float | None = getattr(spec.timeouts, job.call.value) if spec else None
         job.timeout = TIMEOUT if timeout is None else timeout
         return job
 
     def _was_not_looked_up(self, change: Change) -> bool:
-        """Return whether the plan could not look up a new tool, its identity being unknown."""
+        """Return whether the plan could not look up a new tool, with an unknown identity."""
         planned = self._planned[change.address].after
         if change.reason is not Reason.NEW or planned is None or not has_unknown(planned):
             return False
         return isinstance(self._operations.identity(change.address, planned), Unknown)
 
     def build_removal(self, step: Step, change: Change) -> Job:
-        """Return the job that deletes. Raises DtmError if a secret that it needs is gone."""
+        """Return the job for a delete. Raises DtmError if it needs a secret that is missing."""
         return self._job(step, change, self.ending_options(change))
 
     def ending_options(self, change: Change) -> Attributes:
-        """Return the recorded options with secrets evaluated again, else the config's.
+        """Return the recorded options with real secrets; without an entry those of the config.
 
-        Raises DtmError if a secret is gone.
+        Raises DtmError if a secret is missing.
         """
         spec = self.specs.get(change.address)
-        # The check before the claim runs while a renamed tool is still recorded under its old name.
+        # At the check before the claim a renamed tool is still recorded under its old name.
         entry = self._recorded(change.previous or change.address) or self._recorded(change.address)
         if entry is not None:
             return self._memory.recall_options(entry, "delete", spec.options if spec else None)
-        assert spec is not None  # only a delete of config tools that are not recorded comes here
+        assert spec is not None  # a delete of a tool that only the config names
         return self._operations.resolve_options(spec, self.lookup)
 
     def _recall_secret(self, source: str) -> Value | None:
-        """Return a secret by its source; an output of another tool is the one that was read."""
+        """Return a secret by its source; an output of another tool is taken from its last read."""
         kind, _, text = source.partition(" ")
         reference = parse(text) if kind == "output" else None
         if reference is None:
@@ -224,14 +230,14 @@ class JobBuilder:
         return None
 
     def entry(self, change: Change, resource: Resource | None) -> StateEntry:
-        """Return a tool's entry once the change is made."""
+        """Return the entry of a tool after a change."""
         assert change.after is not None
         return StateEntry(
             change.address, change.depends_on, change.after, resource, change.protected
         )
 
     def check(self) -> None:
-        """Raise PlanError with all that is missing: what `--resolve` must say, and `missing`."""
+        """Raise PlanError with all that is missing: decisions for `--resolve`, and `missing`."""
         undecided = [
             change
             for change in self.changes.values()
@@ -243,7 +249,7 @@ class JobBuilder:
             raise PlanError(tuple(problems))
 
     def missing(self) -> list[Problem]:
-        """Return secrets that are gone, and what providers say they require."""
+        """Return the problems of all calls: missing secrets and unmet requirements of providers."""
         calls = [change for change in self.changes.values() if change.action in _CALLS]
         return [problem for change in calls for problem in self._missing(change)]
 
@@ -263,15 +269,15 @@ class JobBuilder:
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
         if absent and self._depends_on_call(change):
-            absent = []  # a tool that it depends on may make these paths
+            absent = []  # a tool that it depends on may create these paths
         found = [Problem(where, text) for text in dict.fromkeys(texts)]
         return found + [
-            Problem(where, text, "make it, or let this tool depend on the one that makes it")
+            Problem(where, text, "create it, or make this tool depend on the tool that creates it")
             for text in absent
         ]
 
     def _depends_on_call(self, change: Change) -> bool:
-        """Return whether anything that it directly or indirectly depends on is made or changed."""
+        """Return whether a tool that it depends on, directly or not, is created or changed."""
         found, queue = {change.address}, [*change.depends_on]
         while queue:
             address = queue.pop()
@@ -286,7 +292,7 @@ class JobBuilder:
 
 
 def record_moves(plan: Plan, session: Session) -> None:
-    """Record renamed tools under their new names; their dependents depend on the new ones."""
+    """Record renamed tools under their new names, also in the dependencies of other tools."""
     moves = {
         change.previous: change.address for change in plan.changes if change.previous is not None
     }
@@ -303,19 +309,19 @@ def record_moves(plan: Plan, session: Session) -> None:
             session.moved(
                 old,
                 replace(entry, address=new),
-                # A dependent that this loop has renamed already is found under its new name only.
+                # A dependent that this loop has renamed already is recorded under its new name.
                 [recorded.get(each, each) for each in dependents[old]],
             )
 
 
 def record_outputs(jobs: JobBuilder, session: Session) -> dict[str, DtmError]:
-    """Record the root outputs with real values; return the errors of those that have none.
+    """Record the root outputs with real values; return the errors of those without one.
 
-    An output that waits for a tool that was not applied stays as it was.
+    An output that needs a tool that was not applied keeps its recorded value.
     """
     plan, config = jobs.plan, jobs.config
     recorded, problems = session.state.outputs, dict[str, DtmError]()
-    # A delete or destroy resolves no outputs anew: its plan says which ones stay.
+    # A delete or destroy does not resolve outputs: its plan says which ones stay.
     values: dict[str, Value] = dict(plan.outputs) if plan.destroy else {}
     for name, value in () if plan.destroy else config.outputs.items():
         try:

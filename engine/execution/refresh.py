@@ -1,4 +1,4 @@
-"""Refresh: reads what is live, one `read` per tool, in parallel.
+"""Refresh: read what is live, one `read` for each tool, in parallel.
 
 Besides the executor this is the only part of dtm that calls live systems.
 """
@@ -37,14 +37,15 @@ from engine.values import (
 )
 
 READ_TIMEOUT = 300.0
-"""Seconds that a read may take where the config says nothing."""
+"""Seconds that a read may take by default."""
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
-    """One read to be made. `resource` is None where the tool is looked up by its identity.
+    """One read to be made.
 
-    `recorded` are the recorded options where the config has others by now: what they show is read,
-    too, if the resource differs from the recorded one.
+    `resource` is the recorded one, None to look the tool up by its identity. `timeout` is in
+    seconds. `recorded` are the recorded options, if the config has others; if the resource differs
+    from the recorded one, it is read by them, too.
     """
 
     address: Address
@@ -65,9 +66,7 @@ def read(
 ) -> LiveResources:
     """Read every recorded tool once, and (`new`) every new one whose identity is known already.
 
-    A tool with changed options that looks different now is read a second time, by its recorded
-    options. Otherwise the effect of the new options would pass for a change made outside dtm.
-    Raises nothing: all failures are in the result. Calls that overrun their deadline are given up.
+    Raises nothing: all failures are in the result. Calls that exceed their deadline are given up.
     """
     settings = settings or RunSettings()
     requests = _RequestCollector(state, operations, resolutions or {})
@@ -80,7 +79,7 @@ def read(
 
 
 class _RequestCollector:
-    """The reads to make, in `found`; `failed` has the tools that cannot even be looked up."""
+    """The collector of reads: `found` are those to make, `failed` the tools that have none."""
 
     def __init__(self, state: State, operations: Operations, resolutions: Resolutions) -> None:
         self.found: list[ReadRequest] = []
@@ -91,8 +90,8 @@ class _RequestCollector:
     def collect(self, config: Config, *, new: bool) -> None:
         """Add a read for every recorded tool, and (`new`) for every new one that can be looked up.
 
-        Renamed tools are read under their old name. New ones show a taken name or a wrong
-        credential before anything is made.
+        Renamed tools are read under their old name. Looking up new ones shows, before anything is
+        created, that a name is taken or a credential is wrong.
         """
         moves = find_moves(config, self._state, self._operations)
         wanted = {moves.get(spec.address, spec.address): spec for spec in config.tools}
@@ -112,11 +111,11 @@ class _RequestCollector:
             self.found.append(request)
 
     def _entry_request(self, entry: StateEntry, spec: ToolSpec | None) -> ReadRequest | None:
-        """Return how to read a recorded tool, None if nothing recorded could be looked up."""
+        """Return the read of a recorded tool, None if it has nothing to look it up by."""
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
             if entry.pending and resolution and resolution.kind is ResolutionKind.ADOPT:
-                # The user named the id after a lost create: it is read as if it had been recorded.
+                # A create was lost, and the user named the ID: read it like a recorded resource.
                 resource = Resource(resolution.id)
             elif self._operations.identity(entry.address, entry.options) is None:
                 return None
@@ -128,7 +127,8 @@ class _RequestCollector:
         options = self._resolved_options(spec)
         if isinstance(options, Unknown):
             return None
-        # Nothing to look it up by. The executor looks again before the create (`Job.lookup_only`).
+        # Nothing to look it up by. The executor tries again before the create, see
+        # `Job.lookup_only`.
         if self._operations.identity(spec.address, options) in (None, UNKNOWN):
             return None
         return ReadRequest(
@@ -138,36 +138,37 @@ class _RequestCollector:
     def _options(
         self, entry: StateEntry, wanted: Attributes | Unknown
     ) -> tuple[Attributes, Attributes | None]:
-        """Return the options to read a recorded tool with, and those for a second read.
+        """Return the options to read a recorded tool with, and those for a second read, if needed.
 
-        The first are the config's, unless these mean another resource than the recorded ones. The
-        second are the recorded ones, if they differ and something is recorded to compare with.
+        The first are those of the config, unless they identify another resource than the recorded
+        ones. The second are the recorded ones, if they differ and there is a recorded resource to
+        compare with.
         """
         memory = self._memory
         if isinstance(wanted, Unknown):
             return memory.recall_available(entry), None
-        # The usual case comes first: nothing is recalled or built for it.
+        # The usual case first: it needs no secrets and no Structs.
         if wanted == entry.options:
             return wanted, None
         recorded = memory.recall_available(entry, wanted)
         identity = partial(self._operations.identity, entry.address)
-        # The new options name another resource. Read by them, the recorded one would seem to be
-        # gone and would be left behind.
+        # The new options identify another resource. Read with them, the recorded one would seem to
+        # be gone, and nothing would ever delete it.
         if identity(wanted) != identity(recorded):
             return recorded, None
         comparable = entry.resource is not None and entry.pending is None
         return wanted, recorded if comparable and self._changed(entry, wanted) else None
 
     def _changed(self, entry: StateEntry, wanted: Attributes) -> bool:
-        """Return whether the config's options differ from the recorded ones in meaning."""
+        """Return whether the options of the config differ in meaning from the recorded ones."""
         try:
             decoded = self._operations.decode_options(entry.address, wanted)
             return bool(option_changes(entry, decoded, self._memory))
-        except DtmError:  # they do not fit: the planner reports it
+        except DtmError:  # invalid options: the planner reports them
             return False
 
     def _resolved_options(self, spec: ToolSpec) -> Attributes | Unknown:
-        """Return the config's options with outputs as recorded, UNKNOWN if those do not suffice."""
+        """Return the options of the config with recorded outputs, UNKNOWN if one is missing."""
         if not find_leaves(spec.options, Deferred):
             return spec.options
         try:
@@ -176,7 +177,7 @@ class _RequestCollector:
             }
         except DtmError:
             return UNKNOWN
-        # A provider cannot read with the digest of a secret either.
+        # A digest counts as missing too: a provider cannot read with it.
         return UNKNOWN if find_leaves(options, Unknown, Digest, Deferred) else options
 
     def _outputs(self, address: Address) -> Attributes | Unknown:
@@ -189,14 +190,14 @@ def _timeout(spec: ToolSpec | None) -> float:
 
 
 class _ReadResult(msgspec.Struct, frozen=True):
-    """The live resource; `before` is the one that the recorded options show, if read, too."""
+    """The live resource; `before` is the one read by the recorded options, if that was done."""
 
     found: Resource | None
     before: Resource | None = None
 
 
 class _ResourceReader:
-    """The reading of one tool. Safe to use from several threads."""
+    """The reader of single tools. Safe to use from several threads."""
 
     def __init__(self, state: State, operations: Operations) -> None:
         self._operations = operations
@@ -204,7 +205,7 @@ class _ResourceReader:
         self._lineage = state.id.lineage
 
     def call(self, request: ReadRequest, deadline: float, cancelled: Callable[[], bool]) -> Call:
-        """Return what the provider is told."""
+        """Return the context of a call for the provider."""
         return Call(
             request.address,
             self._operations.base_dir,
@@ -214,24 +215,26 @@ class _ResourceReader:
         )
 
     def read(self, request: ReadRequest, call: Call) -> _ReadResult:
-        """Read a tool, and once more by its recorded options if it differs. Raises DtmError."""
+        """Read a tool, and again by its recorded options if it differs. Raises DtmError."""
         recorded = request.resource
         found = self._operations.read(request.address, request.options, recorded, call)
         if found is None or recorded is None or found is recorded:
             return _ReadResult(found)
         sealed = found
         if not is_plain(found.outputs):
-            # Sealing a new secret takes long. The result is remembered, so that the planner need
-            # not wait for it.
+            # Sealing a new secret takes long. Its digest is cached here, in a worker, so that the
+            # planner does not have to wait for it.
             sealed = self._sealer.seal_resource(found, request.address)
         if request.recorded is None or equal_resources(recorded, sealed):
             return _ReadResult(found)
+        # Without a second read the effect of the new options would look like a change that was
+        # made outside dtm.
         return _ReadResult(found, self._read_by_recorded_options(request.recorded, recorded, call))
 
     def _read_by_recorded_options(
         self, options: Attributes, resource: Resource, call: Call
     ) -> Resource:
-        """Return what the recorded options show; the recorded resource if they show nothing."""
+        """Read by the recorded options; return the recorded resource if that shows nothing."""
         known = self._operations.learn_secrets(options)
         try:
             return self._operations.read(call.address, known, resource, call) or resource
@@ -242,7 +245,7 @@ class _ResourceReader:
 class _ReaderPool:
     """Threads that share a list of requests.
 
-    A call that is given up loses its slot to a new thread, and its result is dropped.
+    A call that is given up loses its slot to a new thread, and its result is ignored.
     """
 
     def __init__(
@@ -253,7 +256,7 @@ class _ReaderPool:
         self.before: dict[Address, Resource] = {}
         self._left = iter(requests)  # a list's iterator hands each item to exactly one thread
         self._reader, self._clock = reader, clock
-        # The thread that pops a slot owns its outcome. `dict.pop` is atomic, so a call that ends
+        # The thread that pops a slot decides its outcome. `dict.pop` is atomic, so a call that ends
         # while it is given up is counted once.
         self._running: dict[int, Call] = {}
         # Never reused: a late thread must not pop the slot of a newer call.
@@ -265,7 +268,7 @@ class _ReaderPool:
     def run(self, threads: int) -> None:
         """Return when every request has a result or an error.
 
-        A run that is interrupted gives its calls time to end. Raises KeyboardInterrupt then.
+        Raises KeyboardInterrupt if interrupted, after giving running calls `GRACE` seconds to end.
         """
         with self._ended:
             self._start(threads)
@@ -276,8 +279,8 @@ class _ReaderPool:
                     self._start(self._give_up_late())
             except KeyboardInterrupt:
                 self._interrupted = True
-                # Calls see `cancelled` and end the programs that they started; without this time
-                # those would go on after dtm has ended.
+                # Calls see `cancelled` and end the programs that they have started. Without this
+                # time the programs would go on running after dtm has ended.
                 self._ended.wait_for(lambda: not self._threads, GRACE)
                 raise
 
@@ -296,7 +299,7 @@ class _ReaderPool:
             call = self._reader.call(request, deadline, lambda: self._interrupted)
             self._running[slot] = call
             result = self._read(request, call)
-            # Given up meanwhile: a new thread has taken this slot's place in `_threads`.
+            # This call was given up, and a new thread counts in place of this one in `_threads`.
             if self._running.pop(slot, None) is None:
                 return
             self._store_result(request.address, result)
@@ -309,9 +312,9 @@ class _ReaderPool:
             return self._reader.read(request, call)
         except DtmError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - a thread that died silently would be waited for forever
+        except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread
             return DtmError(
-                f"internal error while reading it: {type(error).__name__}: {error}",
+                f"internal error while reading the resource: {type(error).__name__}: {error}",
                 where=str(request.address),
             )
 
@@ -324,18 +327,18 @@ class _ReaderPool:
             self.before[address] = result.before
 
     def _give_up_late(self) -> int:
-        """Take the slots of calls that are long over their deadline; return how many."""
+        """Give up calls that are `GRACE` seconds past their deadline; return how many."""
         late = [
             (slot, call)
-            # A copy: threads change the dict while it is walked.
+            # A copy: threads change the dict during the iteration.
             for slot, call in list(self._running.items())
             if self._clock() > call.deadline + GRACE
         ]
-        # A call may end meanwhile: it is given up only if this thread gets its slot.
+        # A call may end just now: it is given up only if this thread gets its slot.
         taken = [call for slot, call in late if self._running.pop(slot, None) is not None]
         for call in taken:
             self.failed[call.address] = ProviderError(
-                "reading it took too long and was given up",
+                "reading the resource took too long and was given up",
                 hint="raise timeouts.read of this tool",
                 where=str(call.address),
             )

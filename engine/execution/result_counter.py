@@ -1,4 +1,4 @@
-"""A tally of a run: which changes are started, done, failed, skipped, with an event for each."""
+"""The results of a run: changes started, done, failed and skipped, with an event for each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from engine.state import Resource
 
 
 class ResultCounter:
-    """Counts changes, each at most once per kind, and emits their events. For one thread.
+    """The counter of changes, which emits their events. For one thread.
 
-    The dicts are ordered sets of tools; `cancelled` are those of `failed` that were cut off.
+    The dicts are ordered sets of tools. `cancelled` are those of `failed` whose call was cut off.
     """
 
     def __init__(self, plan: Plan, emit: Emit, redactor: Redactor) -> None:
         self._emit, self._redactor = emit, redactor
         self._total = sum(1 for _ in plan)
         self._started: set[Address] = set()
-        # All kinds from the start, so that their order does not depend on which tool ends first.
+        # All actions from the start, so that their order does not depend on which tool ends first.
         self._done = dict.fromkeys(Action, 0)
         self.failed: dict[Address, None] = {}
         self.skipped: dict[Address, None] = {}
@@ -30,16 +30,15 @@ class ResultCounter:
 
     @property
     def done(self) -> dict[Action, int]:
-        """The number of changes done, by kind; kinds without any are left out."""
+        """The number of changes done, by action; actions without any are left out."""
         return {action: count for action, count in self._done.items() if count}
 
     def has_failed_or_skipped(self, address: Address) -> bool:
-        """Return whether a tool failed or was skipped, so that no further step of it may start."""
+        """Return whether a tool failed or was skipped; then none of its steps may start."""
         return address in self.failed or address in self.skipped
 
     def start(self, change: Change) -> None:
-        """Announce a change at the first of its calls."""
-        # A replace makes two calls and is announced at the first.
+        """Emit that a change has started, at the first of its calls: a replace has two."""
         if change.address not in self._started:
             self._started.add(change.address)
             self._emit(ApplyStart(change.address, change.action, len(self._started), self._total))
@@ -51,7 +50,7 @@ class ResultCounter:
         self._emit(ApplyComplete(change.address, change.action, found, elapsed))
 
     def fail(self, change: Change, error: DtmError, outcome: Outcome | None = None) -> None:
-        """Count a change as failed; without an outcome nothing was called."""
+        """Count a change as failed; without an outcome no call was made."""
         clean = self._redactor.redact
         elapsed, attempts = (outcome.elapsed, outcome.attempts) if outcome else (0.0, 0)
         self.failed[change.address] = None
@@ -67,11 +66,11 @@ class ResultCounter:
         )
 
     def skip(self, change: Change, because: Address | None) -> None:
-        """Count a change as skipped, unless it failed or there was nothing to do."""
+        """Count a change as skipped, unless it has failed or needs no action."""
         if not self.has_failed_or_skipped(change.address) and change.action is not Action.KEEP:
             self.skipped[change.address] = None
             self._emit(ApplySkipped(change.address, change.action, because))
 
     def cancel(self, address: Address) -> None:
-        """Note that a tool's call was cut off."""
+        """Count the call of a failed tool as cut off."""
         self.cancelled[address] = None

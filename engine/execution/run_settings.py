@@ -1,4 +1,4 @@
-"""Settings of a run: how many calls run at once, by whose clock, and how a user stops it."""
+"""The settings of a run: parallel calls, environment, and requests to stop."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from engine.runtime.environment import Environment
 PARALLELISM = 10
 
 GRACE = 5.0
-"""Seconds that a call may overrun its deadline before it is given up."""
+"""Seconds after its deadline at which a call is given up."""
 
 POLL = 0.2
-"""Seconds between two checks for such calls."""
+"""Seconds between two checks for calls to give up."""
 
 
 class StopRequest:
-    """The user's wish to stop. Once: start nothing new. Twice: cancel what can be cancelled."""
+    """The user's request to stop; `level` is how often it was made.
+
+    Level 1: start no further call. Level 2: cancel running calls where the provider can.
+    """
 
     def __init__(self) -> None:
         self.level = 0
-        # Does nothing at first: a signal may come before the executor listens.
+        # Does nothing at first: a signal may arrive before the executor is ready for it.
         self._wake: Callable[[], object] = lambda: None
 
     def request(self) -> None:
-        """Ask once more. A signal handler may call it, even while it is running already."""
+        """Raise the level by one. A signal handler may call this, even while it is running."""
         self.level += 1
         self._wake()
 
     def on_request(self, wake: Callable[[], object]) -> None:
-        """Call `wake` at each further request; it must be safe in a signal handler."""
+        """Have `wake` called at each further request; it must be safe in a signal handler."""
         self._wake = wake
 
 
@@ -43,6 +46,6 @@ class RunSettings(msgspec.Struct, frozen=True):
 
 
 class RunControl(RunSettings, frozen=True):
-    """A pace that the user can stop."""
+    """The settings of a run that the user can stop."""
 
     stop: StopRequest = msgspec.field(default_factory=StopRequest)

@@ -1,4 +1,4 @@
-"""The order of starts: which step or job is next, and how far begin records run ahead of calls."""
+"""The step window: which step or job may start next, and how far ahead of its call."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from engine.execution.steps import Step
 from engine.graph import Readiness
 
 AHEAD_PER_WORKER = 8
-"""Begin records that may run ahead of the calls, per worker."""
+"""Jobs with a begin record, running or waiting for a worker, for each worker."""
 
 MAX_AHEAD = 200
+"""The most such jobs in all: after a crash the next run reads one resource for each of them."""
 
 
 class StepWindow:
-    """Steps that are ready, and the room for more jobs. For one thread.
+    """The steps that are ready, and the number of jobs that are launched. For one thread.
 
-    Begin records run ahead of the calls, so that the round trips of the log are not waited for. A
-    job whose resource could not be found again is the exception: it begins right before its own
-    call, because a crash between the two would leave the user to find out what became of it.
+    Begin records are committed ahead of the calls, so that calls do not wait for the store. A job
+    without an identity is held until a worker is free. Its begin record then comes right before its
+    call: after a crash in between, only the user could find out whether the resource exists.
     """
 
     def __init__(self, edges: Mapping[Step, Iterable[Step]], parallelism: int) -> None:
@@ -32,7 +33,7 @@ class StepWindow:
 
     @property
     def has_running_jobs(self) -> bool:
-        """True while a job that was launched has not ended."""
+        """True while a launched job has not ended."""
         return self._outstanding > 0
 
     @property
@@ -41,16 +42,16 @@ class StepWindow:
         return self._readiness.waiting
 
     def next(self) -> Step | Job | None:
-        """Return what may start now: a ready step, or a held job that needs no more preparation."""
-        # Held jobs come first: a later step that overtook them could starve them for ever.
+        """Return what may start now: a held job, a ready step, or None."""
+        # Held jobs come first: otherwise later steps could keep all workers busy, and a held job
+        # would never start.
         if self._held:
             return self._held.popleft() if self._has_free_worker() else None
-        # Bounded, since after a crash the next run reads one resource per begin record.
         most = min(MAX_AHEAD, AHEAD_PER_WORKER * self._parallelism)
         return self._ready.popleft() if self._ready and self._outstanding < most else None
 
     def admit(self, job: Job) -> bool:
-        """Return whether a job may be launched now; if not, `next` returns it later."""
+        """Return whether a job may be launched now; if not, hold it for `next`."""
         if job.has_identity or self._has_free_worker():
             return True
         self._held.append(job)
@@ -65,11 +66,11 @@ class StepWindow:
         self._outstanding -= 1
 
     def finish(self, step: Step) -> None:
-        """Take a step as done, so that those which only waited for it become ready."""
+        """Mark a step as done; steps that waited only for it become ready."""
         self._ready.extend(self._readiness.finish(step))
 
     def abandon(self, step: Step) -> list[Step]:
-        """Give a step up; return every step that waits for it, directly or not, nearest first."""
+        """Give up a step; return all steps that wait for it, directly or not, nearest first."""
         return self._readiness.abandon(step)
 
     def _has_free_worker(self) -> bool:

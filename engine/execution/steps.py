@@ -1,7 +1,7 @@
-"""Steps of a plan: which call may be made when.
+"""The steps of a plan and their order.
 
-A replace is two steps, end and make: a tool that depends on the replaced one, and ends as well,
-ends before it and is made after it.
+A replace has two steps. If a tool that depends on the replaced one is replaced too, it is removed
+before it and created after it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Changes: TypeAlias = Mapping[Address, Change]
 
 
 class Phase(Enum):
-    """The two things that a step can do to a tool."""
+    """The phase of a change: delete or forget the old resource, or do everything else."""
 
-    REMOVE = "end"
-    APPLY = "make"
+    REMOVE = "remove"
+    APPLY = "apply"
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -47,11 +47,11 @@ APPLYING = frozenset(Action) - {Action.DELETE, Action.FORGET}
 def plan_steps(plan: Plan, state: State) -> Edges:
     """Return the steps of a plan, each with the steps that it waits for.
 
-    Making a tool waits for its dependencies in the config. Removing it waits for the end of every
-    tool that depends on it according to the state. Two more edges are wishes, granted unless they
-    close a circle: a deleted tool waits for the tools that are changed to do without it, and the
-    end of a replaced tool for all that its new self needs. A kept tool that needs no rewriting has
-    no step.
+    APPLY waits for the dependencies in the config. REMOVE waits for the removal of every tool that
+    depends on this one according to the state. Two kinds of edges are preferred, but left out if
+    they would close a cycle. A deleted tool waits for the tools that are changed to no longer
+    depend on it. The removal of a replaced tool waits for all that the new one depends on. A kept
+    tool has no step, unless its entry must be rewritten.
     """
     changes = {
         change.address: change
@@ -62,11 +62,12 @@ def plan_steps(plan: Plan, state: State) -> Edges:
     for change in changes.values():
         if change.action in REMOVING:
             edges[Step(change.address, Phase.REMOVE)] = []
-        if change.action in APPLYING:  # a replace is among both
+        if change.action in APPLYING:  # a replace is in both sets
             edges[Step(change.address, Phase.APPLY)] = []
     _add_apply_edges(edges, changes)
     _add_removal_edges(edges, changes, state)
-    # One after the other: a wish of the second kind must not cost one of the first kind.
+    # One kind after the other: an edge of the second kind must not cause one of the first kind to
+    # be left out.
     for preferred in (
         _dependents_first(edges, changes, state),
         _dependencies_first(edges, changes),
@@ -79,7 +80,7 @@ def _add_apply_edges(edges: Edges, changes: Changes) -> None:
     for change in changes.values():
         step = Step(change.address, Phase.APPLY)
         if step in edges:
-            # A replaced tool waits for its own end too: old and new resource have one identity.
+            # A replaced tool also waits for its own removal: both resources have one identity.
             waits = [Step(address, Phase.APPLY) for address in change.depends_on]
             edges[step] = [
                 wait for wait in [*waits, Step(change.address, Phase.REMOVE)] if wait in edges
@@ -96,7 +97,10 @@ def _add_removal_edges(edges: Edges, changes: Changes, state: State) -> None:
 
 
 def _dependents_first(edges: Edges, changes: Changes, state: State) -> Edges:
-    """Let a tool end after those that are changed to do without it: they may fail, and need it."""
+    """Return edges: a removed tool waits for tools that are changed to no longer depend on it.
+
+    Such a change may fail, and the tool that was to be changed still needs the other one then.
+    """
     preferred: Edges = {}
     for address, change in changes.items():
         applied = Step(address, Phase.APPLY)
@@ -109,7 +113,10 @@ def _dependents_first(edges: Edges, changes: Changes, state: State) -> Edges:
 
 
 def _dependencies_first(edges: Edges, changes: Changes) -> Edges:
-    """Let a replaced tool end only when all that its new self needs is there."""
+    """Return edges: the removal of a replaced tool waits for all that the new one depends on.
+
+    If one of these fails, the old resource is still there.
+    """
     preferred: Edges = {}
     for address, change in changes.items():
         if change.action is Action.REPLACE:
@@ -119,18 +126,18 @@ def _dependencies_first(edges: Edges, changes: Changes) -> Edges:
 
 
 def _add_preferred(edges: Edges, preferred: Edges) -> Edges:
-    """Return the edges with all wishes but those that close a circle."""
+    """Return the edges together with all preferred ones that do not close a cycle."""
     if not any(preferred.values()):
         return edges
     combined = {step: waits + preferred.get(step, []) for step, waits in edges.items()}
     try:
-        # Usually there is no circle, and one plain sort shows it.
+        # Usually there is no cycle, and one sort shows it.
         topological_order(combined)
     except CycleError:
-        # Only an edge whose ends lie in one circle can close it; all other wishes are granted.
-        circle = component_numbers(combined)
+        # Only an edge between two steps of one cycle can close it; all others are added.
+        cycle = component_numbers(combined)
         free = {
-            step: [wait for wait in waits if circle[wait] != circle[step]]
+            step: [wait for wait in waits if cycle[wait] != cycle[step]]
             for step, waits in preferred.items()
         }
         return {step: waits + free.get(step, []) for step, waits in edges.items()}
@@ -138,6 +145,6 @@ def _add_preferred(edges: Edges, preferred: Edges) -> Edges:
 
 
 def recorded_edges(change: Change, state: State) -> tuple[Address, ...]:
-    """Return the dependencies of a tool as it is now."""
+    """Return the recorded dependencies of a tool; those of the config if it has no entry."""
     entry = state.entries.get(change.address)
     return entry.depends_on if entry else change.depends_on

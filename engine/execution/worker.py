@@ -1,4 +1,4 @@
-"""Worker threads: each waits for a begin record, calls the provider, and examines a failure."""
+"""Workers: threads that wait for a begin record, call the provider, and examine failures."""
 
 from __future__ import annotations
 
@@ -36,19 +36,22 @@ from engine.values import (
 
 
 class JobStatus(Enum):
-    """The end of a job."""
+    """The status with which a job ended."""
 
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """It may or may not have changed something: the begin record stands."""
+    """The call may or may not have changed something; the operation stays recorded as begun."""
     NOT_CALLED = "uncalled"
     LOOKED_UP = "looked"
-    """Only the look for an existing resource is over (`Job.lookup_only`)."""
+    """Only the lookup of an existing resource has ended, see `Job.lookup_only`."""
 
 
 class Started(msgspec.Struct, frozen=True):
-    """A call that is about to be made; it is given up `GRACE` seconds after `deadline`."""
+    """The message that a call is about to be made.
+
+    `at` and `deadline` are times of the clock; `GRACE` seconds after the latter it is given up.
+    """
 
     job: Job
     at: float
@@ -56,7 +59,11 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A job's end. `resource` is what is live now as far as known."""
+    """The end of a job.
+
+    `resource` is what is live now, None if nothing is or if that is unknown. `elapsed` is in
+    seconds.
+    """
 
     job: Job
     status: JobStatus
@@ -69,8 +76,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class WorkerContext(msgspec.Struct, frozen=True):
     """The values that all workers share.
 
-    `post` takes their messages to the one thread that records and emits; `lost` returns why nothing
-    more can be recorded, something false while all is well.
+    `post` sends a message to the main thread. `lost` returns why nothing more can be recorded, a
+    false value while all is well.
     """
 
     operations: Operations
@@ -87,10 +94,10 @@ class WorkerContext(msgspec.Struct, frozen=True):
         return bool(self.stop.level or self.lost())
 
     def perform(self, job: Job) -> Outcome:
-        """Carry out a job; raises nothing."""
+        """Carry out a job. Raises nothing."""
         try:
             return self._perform(job)
-        except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread for ever
+        except Exception as error:  # noqa: BLE001 - the run would wait for a dead thread
             status = JobStatus.LOOKED_UP if job.lookup_only else JobStatus.UNKNOWN
             text = f"internal error at this step: {type(error).__name__}: {error}"
             return Outcome(job, status, error=DtmError(self.operations.redactor.redact(text)))
@@ -99,18 +106,18 @@ class WorkerContext(msgspec.Struct, frozen=True):
         if job.lookup_only:
             return self._look_up(job)
         assert job.begin_ticket is not None
-        # Only a durable record may be followed by a call: after a crash the next run would not
-        # know of the resource otherwise.
+        # The record must be durable before the call: otherwise, after a crash, the next run would
+        # not know of the resource.
         try:
             job.begin_ticket.wait()
         except DtmError as error:
             return Outcome(job, JobStatus.NOT_CALLED, error=error)
-        if self.is_halted:  # asked once more, since the wait may have been long
+        if self.is_halted:  # checked here, since the wait may have been long
             return Outcome(job, JobStatus.NOT_CALLED)
         call = self._call(job, job.timeout)
         started = self.environment.clock()
         self.post(Started(job, started, call.deadline))
-        # Timed here, around all tries: the user waits for their pauses as well.
+        # All attempts and the pauses between them count: the user waits for both.
         return replace(
             self._call_with_retries(job, call), elapsed=self.environment.clock() - started
         )
@@ -141,45 +148,45 @@ class WorkerContext(msgspec.Struct, frozen=True):
             started + timeout,
             job.token,
             self.lineage,
-            # A first request to stop lets running calls end; only a second one, or a lost claim,
-            # cancels.
+            # A first request to stop lets running calls end. Only a second one, or a superseded
+            # session, cancels them.
             lambda: self.stop.level > 1 or bool(self.lost()),
             report,
             warn,
         )
 
     def _call_with_retries(self, job: Job, call: Call) -> Outcome:
-        tries = RetryReporter(self, job)
+        retries = RetryReporter(self, job)
 
         def attempt() -> Resource | None:
-            tries.made += 1
+            retries.attempts += 1
             return self._call_provider(job, call)
 
         try:
             found = retry_provider_call(
                 attempt,
                 deadline=call.deadline,
-                on_retry=tries.failed,
-                sleep=tries.sleep,
+                on_retry=retries.failed,
+                sleep=retries.sleep,
                 clock=self.environment.clock,
                 rng=self.environment.rng,
             )
-        # Options were checked before: only a lost secret can be unknown by now.
+        # Options were checked before, so this can only be a recorded secret without a source.
         except UnknownValueError:
             return Outcome(
-                job, JobStatus.FAILED, error=self._unknown_option(job), attempts=tries.made
+                job, JobStatus.FAILED, error=self._unknown_option(job), attempts=retries.attempts
             )
         except DtmError as error:
-            return replace(self._examine_failure(job, error), attempts=tries.made)
-        return Outcome(job, JobStatus.DONE, found, attempts=tries.made)
+            return replace(self._examine_failure(job, error), attempts=retries.attempts)
+        return Outcome(job, JobStatus.DONE, found, attempts=retries.attempts)
 
     def _unknown_option(self, job: Job) -> DtmError:
-        """Return why an option is not known: a recorded secret could not be evaluated again."""
+        """Return the error for an option without a known value: which secret is missing."""
         try:
             refuse_lost_secrets(job.address, job.options, "delete")
         except DtmError as error:
             return error
-        return PluginError(f'plugin "{job.address.name}" used an option that is not known')
+        return PluginError(f'plugin "{job.address.name}" used an option whose value is not known')
 
     def _call_provider(self, job: Job, call: Call) -> Resource | None:
         provider = self.operations.provider(job.address)
@@ -187,7 +194,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
         def call_method() -> Resource | None:
             if job.call is Action.CREATE:
                 return provider.create(job.built, call)
-            assert job.resource is not None  # only what is live is changed or deleted
+            assert job.resource is not None  # no update or delete of an absent resource
             if job.call is Action.UPDATE:
                 return provider.update(job.built, reveal_resource(job.resource), call)
             provider.delete(job.built, reveal_resource(job.resource), call)
@@ -198,8 +205,8 @@ class WorkerContext(msgspec.Struct, frozen=True):
             if made is None:
                 return None
             found = self.operations.mark_secrets(job.address, job.options, made, job.resource)
-            # Sealing a new secret takes long. The result is remembered, so that the one thread that
-            # records need not wait for it.
+            # Sealing a new secret takes long. Its digest is cached here, so that the main thread
+            # does not have to wait for it.
             self.sealer.seal_resource(found, job.address)
             return found
 
@@ -210,20 +217,20 @@ class WorkerContext(msgspec.Struct, frozen=True):
         unknown = isinstance(error, OutcomeUnknownError)
         # A `read` needs a resource or an identity.
         unreadable = job.resource is None and not job.has_identity
-        # After a second request the user wants out: even a clear failure is left to the next run.
+        # After a second request to stop nothing more is read: the next run does it.
         if self.stop.level > 1 or (unknown and unreadable):
             return Outcome(job, JobStatus.UNKNOWN, error=error)
-        # A failed update or delete is not read: its resource is recorded, and the next run reads
-        # it.
+        # A failed update or delete is not read either: its resource is recorded, so the next run
+        # reads it.
         if unreadable or (job.resource is not None and not unknown):
             return Outcome(job, JobStatus.FAILED, error=error)
         try:
-            # A deadline of its own: that of the failed call may be over.
+            # With a deadline of its own, since that of the failed call may have passed.
             found = self.operations.read(
                 job.address, job.options, job.resource, self._call(job, READ_TIMEOUT)
             )
         except DtmError:
-            # The user needs the first error, not that of the read.
+            # The user needs the first error, not the one of this read.
             return Outcome(job, JobStatus.FAILED, error=error)
         if unknown and self._has_taken_effect(job, found):
             return Outcome(job, JobStatus.DONE, found)
@@ -241,7 +248,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
 
 
 class WorkerPool:
-    """Worker threads that share a queue of jobs; started when there is something to do."""
+    """Worker threads that share a queue of jobs. They start when there are jobs for them."""
 
     def __init__(
         self, size: int, perform: Callable[[Job], Outcome], post: Callable[[Outcome], None]
@@ -254,19 +261,19 @@ class WorkerPool:
     def submit(self, job: Job) -> None:
         """Queue a job for the next free thread."""
         self._submitted += 1
-        # Threads start with the jobs: a plan with one change needs one thread.
+        # One thread for each job up to the limit: a plan with one change needs one thread.
         if self._threads < min(self._size, self._submitted):
             self.add_worker()
         self._jobs.put(job)
 
     def add_worker(self) -> None:
-        """Start one more thread, for one that hangs in a call."""
+        """Start one more thread, for example in place of one that hangs in a call."""
         self._threads += 1
-        # A daemon, or a provider that never returns would keep the process from ending.
+        # A daemon: a provider that never returns must not keep the process from ending.
         Thread(target=self._work, name="dtm-apply", daemon=True).start()
 
     def shut_down(self) -> None:
-        """Let every thread end once it is free."""
+        """Make every thread end once it is free."""
         for _ in range(self._threads):
             self._jobs.put(None)
 
@@ -276,47 +283,47 @@ class WorkerPool:
 
 
 class RetryReporter:
-    """Counter of the calls of one job; reports each call that is made again."""
+    """The counter of attempts of one job, which also reports each retry."""
 
     def __init__(self, execution: WorkerContext, job: Job) -> None:
-        self.made = 0
+        self.attempts = 0
         self._execution, self._job = execution, job
         self._last: BaseException | None = None
 
     def failed(self, tries: int, delay: float, error: BaseException) -> None:
-        """Report a call that failed in a way that may pass."""
+        """Report a failed attempt that is followed by another one."""
         self._last = error
         text = self._execution.operations.redactor.redact(str(error))
         self._execution.post(Retrying(self._job.address, self._job.action, tries, delay, text))
 
     def sleep(self, seconds: float) -> None:
-        """Pause before the next call. Raises the last error once the run is halted."""
+        """Pause before the next attempt. Raises the last error if the run is stopped."""
         while seconds > 0:
             if self._last and self._execution.is_halted:
                 raise self._last
-            # In short pieces, so that a stop does not wait for a long pause between tries.
+            # In short pieces, so that a stop does not have to wait for the end of a long pause.
             self._execution.environment.sleep(min(seconds, POLL))
             seconds -= POLL
 
 
 def prediction_error(job: Job, resource: Resource, plugin: str) -> PluginError | None:
-    """Return an error that names the outputs which are not as the plugin predicted."""
+    """Return an error if outputs differ from those that the plugin predicted."""
     wrong = wrong_predictions({**job.change.outputs, **job.predicted}, resource)
     if not wrong:
         return None
     return PluginError(
         f'plugin "{plugin}" predicted other outputs than it delivered: {", ".join(wrong)}',
-        hint="the tool was made and recorded; report this to the plugin's author",
+        hint="the resource was applied and recorded; report this to the author of the plugin",
     )
 
 
 def wrong_predictions(predicted: Attributes, found: Resource) -> list[str]:
-    """Return the keys of outputs that are not as predicted."""
+    """Return the keys of outputs that differ from their predictions."""
     return [key for key, value in predicted.items() if not _matches(value, found.outputs.get(key))]
 
 
 def _matches(predicted: Value, found: Value) -> bool:
     if is_plain(predicted) and is_equal(predicted, found):
         return True
-    # By content: a value may be marked as a secret on one side only.
+    # Compare the revealed values: a value may be marked as secret on one side only.
     return has_unknown(predicted) or is_equal(reveal(predicted), reveal(found))

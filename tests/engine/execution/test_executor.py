@@ -823,7 +823,7 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
     hold.set()
     assert time.monotonic() - start < 5
     assert (summary.interrupted, summary.failed) == (True, (at("a"),))
-    assert events(bench, ApplyErrored)[0].message == "it did not stop when asked"
+    assert events(bench, ApplyErrored)[0].message == "the call did not stop when asked"
     assert summary.cancelled == (at("a"),)
     assert [e.cancelling for e in events(bench, Stopping)] == [True]
 

@@ -191,6 +191,7 @@ def build_manifest(options: ArgoCDAppOptions) -> dict[str, Any]:
         "metadata": {
             "name": options.app.name,
             "namespace": options.app.namespace,
+            # With the finalizer, Argo CD removes the deployed resources when the Application goes.
             "finalizers": [FINALIZER],
         },
         "spec": {
@@ -314,6 +315,7 @@ class ArgoCDApp:
             _recorded_path(options, resource),
             open_former_repository(locate_manifest(options), resource, call),
         )
+        # Write first, then remove: after a failure at least one repository has the manifest.
         made = self._write_files(options, [] if old else [path], call)
         if old:
             remove_files(old, [path], f"argocd: move {options.app.name} to another repository")

@@ -195,6 +195,7 @@ def _run_program(
         raise ProviderError(
             f"cannot run {name}: {error.filename or argv[0]}: {error.strerror or error}"
         ) from error
+    # The last line may have no line break.
     printed.close()
     errors.close()
     if code != 0:

@@ -97,6 +97,7 @@ class DirectoryProvider:
     def update(self, options: DirectoryOptions, resource: Resource, call: Call) -> Resource:
         """Set the permissions."""
         path = resolve_path(options.path, call)
+        # After mkdir, because the umask reduces the mode that is given to mkdir.
         with map_os_errors("set the mode of", path):
             path.chmod(int(options.mode, 8))
         made = self.read(options, None, call)

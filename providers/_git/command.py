@@ -129,10 +129,10 @@ class Git(msgspec.Struct, frozen=True):
         return GitResult(process.returncode, out, self.redact(err.decode(errors="replace").strip()))
 
     def _start(self, args: tuple[str, ...], guarded: GuardedProcess) -> subprocess.Popen[bytes]:
-        place = () if self.directory is None else (f"--git-dir={self.directory}",)
+        directory_option = () if self.directory is None else (f"--git-dir={self.directory}",)
         try:
             return guarded.start(
-                ["git", *NO_BACKGROUND_WORK, *place, *args], env=self._environment()
+                ["git", *NO_BACKGROUND_WORK, *directory_option, *args], env=self._environment()
             )
         except FileNotFoundError as error:
             raise ProviderError(
@@ -149,15 +149,17 @@ class Git(msgspec.Struct, frozen=True):
             except subprocess.TimeoutExpired:
                 data = None  # communicate has kept the rest of the input
                 late, stopped = time.monotonic() > self.call.deadline, self.call.cancelled()
+            # BaseException, since Ctrl-C must end git too.
             except BaseException:
                 end_process_group(process)
                 raise
             if late or stopped:
                 end_process_group(process)
-                raise _build_stopped_error(verb, late=late, pushes=pushes)
+                raise self._build_stopped_error(verb, late=late, pushes=pushes)
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in LOCATION_VARIABLES}
+        # Without GIT_TERMINAL_PROMPT=0 git would wait at the terminal for a password, unseen.
         # LC_ALL=C: the patterns above match the English messages of git.
         return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | dict(self.env or {})
 
@@ -175,6 +177,7 @@ class Git(msgspec.Struct, frozen=True):
         problems.
         """
         words = result.err
+        # Progress and advice of git are left out: the user needs the lines that name the problem.
         lines = [
             line
             for line in words.splitlines()
@@ -182,6 +185,8 @@ class Git(msgspec.Struct, frozen=True):
         ]
         said = "; ".join(lines or words.splitlines()[-1:] or [f"exit code {result.code}"])
         message = f"{self.location}: git: {said}" if self.location else f"git: {said}"
+        # A host reports a hidden repository as not found. That is missing access, not absence: dtm
+        # would otherwise plan to create what exists already.
         if NOT_A_REPOSITORY.search(words) and not HOST_ANSWERED.search(words):
             return NotFoundError(message)
         if ACCESS_DENIED.search(words):
@@ -196,9 +201,10 @@ class Git(msgspec.Struct, frozen=True):
             "or a credential helper, or set the option token for an https URL"
         )
 
-
-def _build_stopped_error(verb: str, *, late: bool, pushes: bool) -> DtmError:
-    why = "exceeded its timeout and was stopped" if late else "was cancelled"
-    if pushes:
-        return OutcomeUnknownError(f"git {verb} {why}: the commit may or may not have arrived")
-    return ProviderError(f"git {verb} {why}") if late else CancelledError(f"git {verb} {why}")
+    def _build_stopped_error(self, verb: str, *, late: bool, pushes: bool) -> DtmError:
+        where = f"{self.location}: " if self.location else ""
+        why = "exceeded its timeout and was stopped" if late else "was cancelled"
+        message = f"{where}git {verb} {why}"
+        if pushes:
+            return OutcomeUnknownError(f"{message}: the commit may or may not have arrived")
+        return ProviderError(message) if late else CancelledError(message)

@@ -78,5 +78,5 @@ class LocalRepository(msgspec.Struct, frozen=True):
         one left. Other tools and operations get another path.
         """
         call = self.git.call
-        mark = hash_blob(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
-        return self.path.with_name(f".{self.path.name}.{mark}.{suffix}")
+        digest = hash_blob(f"{call.lineage}\n{call.address}\n{call.token}".encode())[:8]
+        return self.path.with_name(f".{self.path.name}.{digest}.{suffix}")

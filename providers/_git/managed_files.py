@@ -46,12 +46,12 @@ def open_former_repository(
 
 
 def check_git_installed() -> Sequence[str]:
-    """Return a problem for `requires` if git is not installed."""
+    """Return the answer to `missing_requirements`: git, if it is not installed."""
     return () if shutil.which("git") else ("git is not installed, or not on the PATH: install git",)
 
 
 def list_local_inputs(option: str, location: Location) -> dict[str, str]:
-    """Return the repository for `inputs` if it is a path on this machine."""
+    """Return the answer to `input_paths`: the repository, if it is on this machine."""
     return {option: str(local_path(location.url))} if is_path(location.url) else {}
 
 
@@ -63,8 +63,8 @@ def build_repo_outputs(location: Location) -> dict[str, str]:
 def read_blob_ids(repository: GitRepository, paths: Collection[str]) -> dict[str, str]:
     """Return the blob ID of each of these files that exists in the branch."""
     tip = repository.read_tip()
-    found: Mapping[str, TreeEntry] = tip.entries if tip else {}
-    return {path: found[path].blob for path in sorted(paths) if path in found}
+    existing: Mapping[str, TreeEntry] = tip.entries if tip else {}
+    return {path: existing[path].blob for path in sorted(paths) if path in existing}
 
 
 def hash_files(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -81,36 +81,37 @@ def write_files(
     not exist. Raises ProviderError if it lacks the branch, or if a file that is not owned exists
     with other content. In an empty repository the branch is created.
     """
-    heads = repository.list_branches()
-    if heads is None:
+    branches = repository.list_branches()
+    if branches is None:
         raise NotFoundError(
             f"there is no repository {repository.location}",
             hint="create it, for example with a repo-scaffolding tool: refer to its output with "
             "url: ${{ repo-scaffolding.NAME.outputs.repoURL }}",
         )
     # Creating the branch would publish the files without the code of the other branches.
-    if heads and repository.branch not in heads:
+    if branches and repository.branch not in branches:
         raise ProviderError(
             f"{repository.location} has no branch {repository.branch}",
-            hint=f"set branch to {' or '.join(sorted(heads))}, or push {repository.branch} first",
+            hint=f"set branch to {' or '.join(sorted(branches))}, "
+            f"or push {repository.branch} first",
         )
     others = wanted.keys() - set(owned)
-    found = read_blob_ids(repository, others) if others else {}
+    existing = read_blob_ids(repository, others) if others else {}
     # A file with the wanted content is accepted: dtm may have been killed after an earlier push and
     # before it recorded the result.
-    foreign = [path for path, blob in found.items() if blob != hash_blob(wanted[path])]
-    if foreign:
+    taken = [path for path, blob in existing.items() if blob != hash_blob(wanted[path])]
+    if taken:
         raise ProviderError(
-            f"{repository.location} already has {', '.join(foreign)}, not created by dtm",
+            f"{repository.location} already has {', '.join(taken)}, not created by dtm",
             hint=FILE_TAKEN_HINT,
         )
-    gone: dict[str, bytes | None] = dict.fromkeys(set(owned) - wanted.keys())
-    repository.commit({**wanted, **gone}, subject)
+    removed: dict[str, bytes | None] = dict.fromkeys(set(owned) - wanted.keys())
+    repository.commit({**wanted, **removed}, subject)
 
 
 def remove_files(repository: GitRepository, owned: Collection[str], subject: str) -> None:
     """Commit the removal of these files. Files that are already gone are ignored."""
-    left = read_blob_ids(repository, owned)
+    remaining = read_blob_ids(repository, owned)
     # No commit if all files are gone, so that an interrupted delete can be repeated.
-    if left:
-        repository.commit(dict.fromkeys(left), subject)
+    if remaining:
+        repository.commit(dict.fromkeys(remaining), subject)

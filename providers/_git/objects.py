@@ -108,6 +108,8 @@ def build_commit(
     present = list_entries(git, parent) if parent else {}
     for path in changes:
         _check_path(path, present)
+    # fast-import builds the commit from this stream, without a working tree or an index. The branch
+    # `dtm` exists only in the scratch repository.
     who = f"{author} {int(time.time())} +0000\n"
     head = f"commit refs/heads/dtm\nauthor {who}committer {who}"
     parts = [head.encode(), b"data %d\n%s" % (len(message.encode()), message.encode())]
@@ -133,6 +135,7 @@ def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
     above = ["/".join(parts[:n]) for n in range(1, len(parts))]
     if blocker := next((p for p in above if p in present), ""):
         raise ProviderError(f'cannot write "{path}": the repository has a file "{blocker}" there')
+    # git would silently replace the whole directory by the file.
     if any(other.startswith(path + "/") for other in present):
         raise ProviderError(f'cannot write "{path}": the repository has a directory of that name')
 
@@ -144,6 +147,7 @@ def _format_file_change(
     if change is None:
         return f"D {quoted}\n".encode()
     if isinstance(change, bytes):
+        # Keep the mode, so that a script stays executable when only its content changes.
         change = GitFile(change, present.mode if present else "100644")
     head = f"M {change.mode} inline {quoted}\ndata {len(change.data)}\n"
     return head.encode() + change.data + b"\n"

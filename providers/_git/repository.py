@@ -48,6 +48,7 @@ BRANCH_MOVED = re.compile(
 """Refusals of a push because another client has moved the branch, or is moving it."""
 LOCK_FAILURE = re.compile(r"(cannot lock ref .*?)\s*$", re.MULTILINE)
 LOCK_FILE = re.compile(r"Unable to create '(.*)': File exists")
+"""A lock file that another git process holds, or that a killed one has left."""
 CANNOT_CREATE_FILE = re.compile(r"Unable to create '.*': (?!File exists)")
 """A lock file that can never be created, for example because its name is too long."""
 CANNOT_WRITE = re.compile(r"insufficient permission|unable to create temporary|unpacker error")
@@ -61,8 +62,10 @@ CONNECTION_LOST = re.compile(
     r"hung up unexpectedly|unexpected disconnect|RPC failed|early EOF|"
     r"[Bb]roken pipe|Connection reset"
 )
+"""Messages of a git that lost the connection, so that the result of a push is unknown."""
 HEAD_REF = re.compile(r"^ref: refs/heads/(.+)\tHEAD$", re.MULTILINE)
 SUBMODULE = "160000"
+"""The git mode of a submodule, which is a commit ID of another repository."""
 MAX_TRIES = 30
 MIN_SECRET_LENGTH = 6
 BRANCH_BUSY = "other clients keep pushing to this branch"
@@ -115,9 +118,12 @@ class GitRepository:
 
         Raises ProviderError if the path is a directory with other content.
         """
+        # Checked before git runs, because git reports a directory with other content in the same
+        # words as an absent repository.
         if self.local and self.local.find_git_directory() is None:
             return None
         try:
+            # "--", so that git does not read a URL that begins with a dash as an option.
             listed = self._git("ls-remote", "--heads", "--", self._git_address()).text
         except NotFoundError:
             return None
@@ -158,8 +164,8 @@ class GitRepository:
         """Return the branch that a clone checks out; None without repository or branch."""
         if self.list_branches() is None:
             return None
-        said = self._git("ls-remote", "--symref", "--", self._git_address(), "HEAD").text
-        match = HEAD_REF.search(said)
+        listed = self._git("ls-remote", "--symref", "--", self._git_address(), "HEAD").text
+        match = HEAD_REF.search(listed)
         return match[1] if match else None
 
     def commit(
@@ -182,31 +188,30 @@ class GitRepository:
         connection was lost during the push.
         """
         text = append_marks(message, self.call)
-        refused = ""
+        reason = ""
         for attempt in range(MAX_TRIES):
-            heads = self.list_branches()
-            if heads is None:
+            # Read again in each attempt: the refused push shows that the branch has moved.
+            branches = self.list_branches()
+            if branches is None:
                 raise NotFoundError(
                     f"there is no repository {self.location}",
                     hint="create an empty repository there first",
                 )
-            there, parent = (
-                heads.get(self.branch),
-                heads.get(self.branch) or heads.get(start_branch),
-            )
-            if there and must_be_first:
+            current = branches.get(self.branch)
+            parent = current or branches.get(start_branch)
+            if current and must_be_first:
                 raise ProviderError(
                     f"{self.location}: another client has just created the branch {self.branch}",
                     hint="run dtm plan again",
                 )
             with self._open_scratch(parent) as git:
-                # Built again in each attempt, since the push is only accepted on top of the tip.
+                # Built again in each attempt: without force, git accepts only a child of the tip.
                 sha = build_commit(git, parent, changes, text, self._resolve_author(author))
-                refused = "" if sha == there else self._push(git, sha, there)
-                if not refused:
+                reason = "" if sha == current else self._push(git, sha, current)
+                if not reason:
                     return sha
-            self._wait_before_retry(attempt, refused)
-        raise self._build_refusal(refused, f"in {MAX_TRIES} attempts")
+            self._wait_before_retry(attempt, reason)
+        raise self._build_push_error(reason, f"in {MAX_TRIES} attempts")
 
     def init_bare(self, marks: Mapping[str, str] | None = None) -> None:
         """Create the repository as `LocalRepository.create` does.
@@ -249,22 +254,26 @@ class GitRepository:
         are not fetched, if the host supports it: a new commit does not need them, and git fetches
         one that is read later.
         """
-        with tempfile.TemporaryDirectory(prefix="dtm-git-", ignore_cleanup_errors=True) as place:
-            git = Git(self.call, Path(place), self._git.env, self._git.secrets, self.location)
+        with tempfile.TemporaryDirectory(
+            prefix="dtm-git-", ignore_cleanup_errors=True
+        ) as directory:
+            git = Git(self.call, Path(directory), self._git.env, self._git.secrets, self.location)
             # Without --template= the template of the user could install hooks, which would run.
-            self._git("init", "-q", "--bare", "--template=", place)
+            self._git("init", "-q", "--bare", "--template=", directory)
             git("config", "remote.origin.url", self._git_address())
             if self.local:
-                info = Path(place, "objects", "info")
+                info = Path(directory, "objects", "info")
                 info.mkdir(exist_ok=True)
                 # With `alternates` git reads the objects of the other repository without a copy.
                 (info / "alternates").write_text(
                     f"{self._git_address()}/objects\n", encoding="utf-8"
                 )
             elif sha is not None:
-                depth = () if history else ("--depth=1",)
-                less = () if blobs else ("--filter=blob:none",)
-                git("fetch", "-q", "--no-tags", *depth, *less, "origin", sha)
+                # The commit ID instead of the branch, which may have moved since it was listed.
+                # A new commit needs only the tree of its parent: the history is not fetched.
+                depth_option = () if history else ("--depth=1",)
+                filter_option = () if blobs else ("--filter=blob:none",)
+                git("fetch", "-q", "--no-tags", *depth_option, *filter_option, "origin", sha)
             yield git
 
     def _resolve_author(self, wanted: str) -> str:
@@ -281,7 +290,7 @@ class GitRepository:
             )
         return match[0]
 
-    def _push(self, git: Git, sha: str, there: str | None) -> str:
+    def _push(self, git: Git, sha: str, current: str | None) -> str:
         """Push `sha`; return "", or the reason if another client moved or locked the branch."""
         # Without --no-verify a global core.hooksPath would run the pre-push hook of the user.
         options = ("--porcelain", "--no-verify", *((NO_REMOTE_GC,) if self.local else ()))
@@ -296,7 +305,7 @@ class GitRepository:
             why = LOCK_FAILURE.search(done.err)
             return why[1] if why else BRANCH_BUSY
         if not refusal and CONNECTION_LOST.search(done.err):
-            return self._check_cut_off_push(sha, there)
+            return self._check_lost_push(sha, current)
         # The reason is on standard output (--porcelain), where build_error does not look.
         words = "\n".join(f"error: {line[1:].strip()}" for line in refusal.splitlines())
         message = git.redact("\n".join((done.err, words)).strip())
@@ -315,21 +324,21 @@ class GitRepository:
             f"they must accept a push to {self.branch}"
         )
 
-    def _check_cut_off_push(self, sha: str, there: str | None) -> str:
+    def _check_lost_push(self, sha: str, current: str | None) -> str:
         """Find out whether a push without an answer took effect; return as `_push` does."""
         now = (self.list_branches() or {}).get(self.branch)
         # If the branch has not moved, the host may still be processing the push.
-        if now == there:
+        if now == current:
             raise OutcomeUnknownError(
                 f"the connection was lost during the push to {self.location}: "
                 "the commit may or may not have arrived"
             )
         return "" if now == sha else BRANCH_BUSY
 
-    def _build_refusal(self, why: str, when: str) -> ProviderError:
+    def _build_push_error(self, reason: str, when: str) -> ProviderError:
         """Return the error for a branch that could not be written because of other clients."""
-        message = f"cannot push to branch {self.branch} of {self.location} {when}: {why}"
-        lock = LOCK_FILE.search(why)
+        message = f"cannot push to branch {self.branch} of {self.location} {when}: {reason}"
+        lock = LOCK_FILE.search(reason)
         if lock is None:
             return ProviderError(message, retryable=True)
         # git never removes the lock file of a process that was killed, so a retry cannot succeed.
@@ -340,9 +349,9 @@ class GitRepository:
             f"run rm {path}{'' if self.local else ' on the host'}",
         )
 
-    def _wait_before_retry(self, attempt: int, refused: str) -> None:
+    def _wait_before_retry(self, attempt: int, reason: str) -> None:
         if time.monotonic() > self.call.deadline:
-            raise self._build_refusal(refused, "before the timeout")
+            raise self._build_push_error(reason, "before the timeout")
         longest = min(1.0, 0.05 * 2**attempt)
         # A random time, so that two clients that collided do not collide again.
         until = time.monotonic() + random.uniform(0.01, longest)  # noqa: S311 - no secret

@@ -58,7 +58,10 @@ class Repo(Options, frozen=True, kw_only=True):
     owner: Annotated[str, Field("User who owns the repository.", example="me", replace=True)] = ""
     org: Annotated[
         str,
-        Field("Organization or group that owns the repository, instead of owner.", replace=True),
+        Field(
+            "Organization or group that owns the repository. Set either this or owner.",
+            replace=True,
+        ),
     ] = ""
     name: Annotated[
         str, Field("Name of the repository.", example="app", replace=True, aliases=("repo",))
@@ -144,6 +147,7 @@ def complete_url(text: str) -> str:
     """
     if text.startswith(PATH_STARTS):
         return text
+    # Only these transports: git also knows `ext::COMMAND`, which would run a command.
     if "://" in text:
         if not text.startswith(SCHEMES):
             raise ValueError(f'git url repo transport not support for now: "{text}"')

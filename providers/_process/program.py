@@ -122,11 +122,11 @@ def _transfer(pipes: selectors.BaseSelector, timeout: float) -> None:
             stream.close()
 
 
-def _make_reader(sink: OutputHandler) -> PipeHandler:
+def _make_reader(handler: OutputHandler) -> PipeHandler:
     def read(pipe: int) -> bool:
         data = os.read(pipe, 1 << 16)
         if data:
-            sink(data)
+            handler(data)
         return bool(data)
 
     return read

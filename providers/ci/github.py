@@ -165,6 +165,7 @@ def _build_source(options: GitHubOptions, name: str, language: str) -> FileSourc
 
 def _build_recipe(options: GitHubOptions, name: str, language: str) -> Recipe:
     given = merge_pipeline(options)
+    # None: no build job. An empty list: a build job with the default command of the language.
     commands = list_commands(given.build.command) if given.build and given.build.enable else None
     branch, image = locate(options).branch, _build_image(given, name)
     found = build_recipe(given, name, branch, build=commands, image=image, language=language)

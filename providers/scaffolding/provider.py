@@ -87,8 +87,8 @@ class Scaffolding(Generic[O]):
         """Read blob ID and mode of each file that dtm wrote, and the visibility if it is set."""
         request = self._build_request(options)
         repository = open_repository(_locate_recorded(request, resource, call), call)
-        heads = repository.list_branches()
-        if not heads or (resource is not None and repository.branch not in heads):
+        branches = repository.list_branches()
+        if not branches or (resource is not None and repository.branch not in branches):
             return None
         tip = repository.read_tip()
         entries: Mapping[str, TreeEntry] = tip.entries if tip else {}
@@ -97,7 +97,7 @@ class Scaffolding(Generic[O]):
         found = {path: entry for path, entry in entries.items() if path in written}
         # If none of the files exists, the tool is gone. But a repository that another author began
         # is still reported as existing, since `create` must not write to it.
-        if not found and _is_from_this_state(_read_root_marks(repository, heads), call):
+        if not found and _is_from_this_state(_read_root_marks(repository, branches), call):
             return None
         name = resource.id if resource else request.location.identity
         outputs = dict(resource.outputs) if resource else request.build_outputs()
@@ -112,15 +112,15 @@ class Scaffolding(Generic[O]):
         request = self._build_request(options)
         repository = open_repository(request.location, call)
         files = request.render_files(call)
-        heads = repository.list_branches()
-        if heads is None:
+        branches = repository.list_branches()
+        if branches is None:
             repository.init_bare(build_marks(call))
         # After `init_bare`, because another run may have created the repository at the same time:
         # `init_bare` keeps that repository, and the check finds the marks of the other run.
-        _refuse_unless_own(repository, heads, call)
+        _refuse_unless_own(repository, branches, call)
         message = f"Scaffold {request.location.name}"
         # Two clients may both find an empty repository. Only one may make the first commit.
-        repository.commit(files, message, author=request.author, must_be_first=not heads)
+        repository.commit(files, message, author=request.author, must_be_first=not branches)
         return _build_resource(request, files, repository)
 
     def update(self, options: O, resource: Resource, call: Call) -> Resource:
@@ -129,10 +129,10 @@ class Scaffolding(Generic[O]):
         _locate_recorded(request, resource, call)  # raises if the options name another repository
         repository = open_repository(request.location, call)
         files = request.render_files(call)
-        gone: dict[str, bytes | GitFile | None] = dict.fromkeys(_recorded_files(resource))
+        removed: dict[str, bytes | GitFile | None] = dict.fromkeys(_recorded_files(resource))
         message = f"Update {request.location.name} from its template"
         before = str(resource.outputs.get("branch") or "")
-        repository.commit(gone | files, message, author=request.author, start_branch=before)
+        repository.commit(removed | files, message, author=request.author, start_branch=before)
         return _build_resource(request, files, repository)
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
@@ -142,20 +142,20 @@ class Scaffolding(Generic[O]):
         if url == request.build_outputs()["repoURL"]:
             url = request.location.url  # the recorded URL has no credentials, this one may
         repository = open_repository(replace(request.location, url=url, branch=branch), call)
-        heads, local = repository.list_branches(), repository.local
-        if heads and not _is_from_this_state(_read_root_marks(repository, heads), call):
+        branches, local = repository.list_branches(), repository.local
+        if branches and not _is_from_this_state(_read_root_marks(repository, branches), call):
             raise ProviderError(
                 f"cannot delete {repository.location}: it was not created by this state",
                 hint=f"run dtm state rm {call.address.dotted} to forget it, "
                 "and delete the repository yourself if it is not needed",
             )
-        if local and (heads is None or _is_from_this_state(local.read_marks(), call)):
+        if local and (branches is None or _is_from_this_state(local.read_marks(), call)):
             if kept := remove_repository(local, lambda marks: _is_from_this_state(marks, call)):
                 call.warn(
                     f"{repository.location} has commits of other authors. "
                     f"It is not deleted, but kept as {kept}."
                 )
-        elif branch in (heads or {}):
+        elif branch in (branches or {}):
             message = f"Remove the scaffolding of {request.location.name}"
             repository.commit(
                 dict.fromkeys(_recorded_files(resource)), message, author=request.author
@@ -221,12 +221,12 @@ def _recorded_files(resource: Resource | None) -> Attributes:
     return cast("Attributes", resource.attributes.get("files") or {}) if resource else {}
 
 
-def _read_root_marks(repository: GitRepository, heads: Mapping[str, str]) -> Mapping[str, str]:
+def _read_root_marks(repository: GitRepository, branches: Mapping[str, str]) -> Mapping[str, str]:
     """Return the marks of the root commit of the branch, or of another branch if it is absent."""
-    if not heads:
+    if not branches:
         return {}
     # min, because the result must not depend on the order in which git lists branches.
-    branch = repository.branch if repository.branch in heads else min(heads)
+    branch = repository.branch if repository.branch in branches else min(branches)
     tip = repository.with_branch(branch).read_tip(history=True)
     return tip.root_marks if tip else {}
 
@@ -238,15 +238,17 @@ def _is_from_this_state(marks: Mapping[str, str], call: Call) -> bool:
 
 
 def _refuse_unless_own(
-    repository: GitRepository, heads: Mapping[str, str] | None, call: Call
+    repository: GitRepository, branches: Mapping[str, str] | None, call: Call
 ) -> None:
     """Raise ProviderError unless this tool began the repository, or it is empty and unmarked."""
     local = repository.local
-    marks = _read_root_marks(repository, heads) if heads else local.read_marks() if local else {}
-    same = marks.get("address") == str(call.address) or (
+    marks = (
+        _read_root_marks(repository, branches) if branches else local.read_marks() if local else {}
+    )
+    is_same_tool = marks.get("address") == str(call.address) or (
         call.token and marks.get("token") == call.token
     )
-    if (heads or marks) and not (same and _is_from_this_state(marks, call)):
+    if (branches or marks) and not (is_same_tool and _is_from_this_state(marks, call)):
         raise ProviderError(
             f"{repository.location} exists and was not created by {call.address} of this state",
             hint="set another name or url, or remove the repository",
@@ -256,14 +258,14 @@ def _refuse_unless_own(
 def _build_attributes(
     found: Mapping[str, TreeEntry], request: ScaffoldRequest, repository: GitRepository
 ) -> dict[str, Value]:
-    facts: dict[str, Value] = {
+    attributes: dict[str, Value] = {
         "files": {path: _describe_entry(entry) for path, entry in sorted(found.items())}
     }
     if request.visibility is not None and repository.local:
-        facts["visibility"] = _visibility_of_mode(
+        attributes["visibility"] = _visibility_of_mode(
             stat.S_IMODE(repository.local.path.stat().st_mode)
         )
-    return facts
+    return attributes
 
 
 def _describe_entry(entry: TreeEntry) -> str:

@@ -37,7 +37,9 @@ class TemplateRepo(Options, frozen=True, kw_only=True):
         ),
     ] = ""
     owner: Annotated[str, Field("User who owns the repository of the template.")] = ""
-    org: Annotated[str, Field("Organization that owns the repository, instead of owner.")] = ""
+    org: Annotated[
+        str, Field("Organization that owns the repository. Set either this or owner.")
+    ] = ""
     name: Annotated[
         str,
         Field(

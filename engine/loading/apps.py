@@ -119,6 +119,8 @@ def _resolve_app(section: Section, scope: Scope, templates: Mapping[str, _Templa
     found, sound = _decode_section(rendered, file_schema.AppSection, section.place, scope.report)
     if not sound:
         return None
+    # `vars` and the options of steps are taken from the rendered value, not from the decoded one:
+    # decoding turns the literal 1.10 into the number 1.1, which is wrong inside a longer text.
     written = _as_map(rendered)
     spec = {key: value for key, value in _as_map(found.get("spec")).items() if value != ""}
     resolver = _StepResolver(scope, templates, spec)
@@ -184,6 +186,7 @@ class _StepResolver(msgspec.Struct, frozen=True):
             return _Step(kind, own)
         template = self.templates.get(name) if name else None
         if template:
+            # The options of a template are rendered for each step, with the variables of the step.
             inside = self.scope.nested(
                 before=_as_map(get_by_spelling(raw, "vars")), after=self.spec
             )
@@ -285,6 +288,7 @@ class _App(msgspec.Struct, frozen=True):
             "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
             "source": {key: value for key, value in source.items() if value not in (None, "")},
         }
+        # A delivery deploys one image. Of several builds, the first one with an image counts.
         images = [
             _without_password(build.options["imageRepo"])
             for build in self.ci
@@ -302,10 +306,11 @@ class _App(msgspec.Struct, frozen=True):
             self.repository.get(key, "") for key in ("url", "baseURL", "owner", "org", "scmType")
         )
         if url != "":
-            local = (
+            # DevStream accepts github.com/me/web without a scheme. Argo CD does not.
+            complete = (
                 not isinstance(url, str) or "://" in url or "@" in url or url.startswith(("/", "."))
             )
-            return url if local else f"https://{url}"
+            return url if complete else f"https://{url}"
         server, account = (
             host if host != "" else _HOSTS.get(str(kind), _HOSTS["github"]),
             owner if owner != "" else org,

@@ -18,9 +18,11 @@ _PLACE = re.compile(r"(.*):(\d+):(\d+)", re.DOTALL)
 class Report(msgspec.Struct):
     """The problems and warnings found so far.
 
-    report = Report()
-    report.add("config.yaml:3:5", 'unknown plugin "flie"', 'did you mean "file"?')
-    report.check()  # raises ConfigError
+    They are collected, so that a user sees all of them in one run:
+
+        report = Report()
+        report.add("config.yaml:3:5", 'unknown plugin "flie"', 'did you mean "file"?')
+        report.check()  # raises ConfigError
     """
 
     problems: list[Problem] = []

@@ -86,9 +86,11 @@ class _Tool(msgspec.Struct):
 class ToolChecker(msgspec.Struct):
     """A check of tools against the catalog: first each tool alone, then all of them together.
 
-    checker = ToolChecker(catalog, env, report)
-    checker.add(entry)  # for each tool
-    tools = checker.finish()
+    Problems go to the report:
+
+        checker = ToolChecker(catalog, env, report)
+        checker.add(entry)  # for each tool
+        tools = checker.finish()
     """
 
     catalog: Catalog

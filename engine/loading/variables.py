@@ -83,6 +83,7 @@ def bind_text(text: str, declared: Declaration, where: str) -> Binding:
     The text is parsed as a list or map only if the variable is declared as one, and as a scalar
     otherwise. Raises ConfigError.
     """
+    # Without a declaration, `--var tag=[a` is a text that begins with a bracket, not broken YAML.
     if declared.type == "string":
         value: RawValue = text
     elif declared.type in ("list", "map"):
@@ -168,6 +169,7 @@ class Scope(msgspec.Struct):
 
     def _render_template(self, template: TextTemplate) -> Value:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
+        # A single expression keeps the type of its value. Only inside a longer text it becomes text.
         if len(values) == 1:
             return values[0]
         # The invalid expression is reported already. One message is enough.
@@ -195,6 +197,7 @@ class Scope(msgspec.Struct):
             case Interpolation():
                 return value.parts
             case Secret():
+                # Each piece keeps the sources of the secret, so that it can be recalled alone.
                 inner = self._pieces(part, value.value)
                 return [
                     replace(value, value=piece) if isinstance(piece, str) else piece
@@ -299,6 +302,7 @@ class Scope(msgspec.Struct):
         """Return the value at a path inside a variable; it inherits the secrets around it."""
         secrets: list[Secret] = []
         for index, step in enumerate(path):
+            # A value inside a secret is a secret, too: the secrets on the way are collected.
             if isinstance(value, Secret):
                 secrets.append(_extend_sources(value, path[index:]))
                 value = value.value
@@ -356,8 +360,10 @@ class Scope(msgspec.Struct):
             value, faults = decode_option(value, _TYPES[declared.type], (name,), "variable")
             for fault in faults:
                 self.report.add(binding.where(), fault.message, fault.hint)
+        # Checked after the conversion: `min` compares a number, not the length of its text.
         problem = _describe_violation(reveal(value), declared.validation)
         if problem:
+            # A secret must not be printed, not even in the message about it.
             shown = (
                 ""
                 if declared.sensitive or isinstance(value, Secret)

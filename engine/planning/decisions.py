@@ -58,8 +58,10 @@ class ResolutionKind(Enum):
 class Resolution(msgspec.Struct, frozen=True):
     """The value of `--resolve ADDR=adopt:ID`, `ADDR=retry` or `ADDR=forget`.
 
-    Resolution.parse("command.mail=retry")
-    # (Address("command", "mail"), Resolution(ResolutionKind.RETRY))
+    `id` is the ID of the resource to adopt:
+
+        Resolution.parse("command.mail=retry")
+        # (Address("command", "mail"), Resolution(ResolutionKind.RETRY))
     """
 
     kind: ResolutionKind
@@ -243,6 +245,7 @@ def update_or_replace(change: Change, *, interrupted: bool) -> Change:
 
 
 def _reason_of(fields: Sequence[FieldChange]) -> Reason:
+    """Return the reason for an update, by the sources of the changed fields."""
     sources = {field.source for field in fields}
     if ChangeSource.OPTION not in sources:
         return Reason.DRIFTED if ChangeSource.LIVE in sources else Reason.INPUT

@@ -82,9 +82,9 @@ def live_changes(
 ) -> tuple[FieldChange, ...]:
     """Compare the live resource with the recorded one.
 
-    A difference has `Source.INPUT` if the attribute depends only on the tool's inputs. An output
-    that repeats the difference of an attribute is left out. So is a secret that may come from one
-    of the `changed` options: its old value is not known, so its cause cannot be determined.
+    A difference has `ChangeSource.INPUT` if the attribute depends only on the tool's inputs. An
+    output that repeats the difference of an attribute is left out. So is a secret that may come
+    from one of the `changed` options: its old value is not known, nor is the cause of the change.
     """
     recorded, operations = entry.resource, memory.operations
     if recorded is None or live is recorded or equal_resources(recorded, live):
@@ -93,8 +93,8 @@ def live_changes(
     def sealed(resource: Resource) -> Resource:
         # The two sides were marked at different times, with different known secrets. Both are
         # marked again, or a secret that became known in between would be a difference.
-        concealed = operations.redactor.mark_resource(resource)
-        return memory.sealer.seal_resource(concealed, entry.address)
+        marked = operations.redactor.mark_resource(resource)
+        return memory.sealer.seal_resource(marked, entry.address)
 
     recorded, now = sealed(recorded), sealed(live)
     attributes = list(

@@ -44,6 +44,7 @@ def _problem(sources: Iterable[str], *, changed: bool) -> str:
     problems: list[str] = []
     for source in sources:
         kind, _, name = source.partition(" ")
+        # `var deep.name` is a path inside the variable `deep`, which can only be set as a whole.
         subject = {"env": name, "var": f"variable {name.partition('.')[0]}"}.get(kind, source)
         missing = "is not set" if kind == "env" else "has no value"
         problems.append(f"{subject} {'has changed' if changed else missing}")

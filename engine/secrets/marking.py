@@ -78,6 +78,7 @@ def _mark_unpaired(value: Value, before: Value) -> Value:
 
 
 def _as_secret(value: Value, sources: tuple[str, ...]) -> Value:
+    # A missing value is not a secret, and the other three are marked already or not known yet.
     if value is None or isinstance(value, Secret | Digest | Unknown):
         return value
     # Secrets inside are unwrapped: a Secret in a Secret would be unequal to the same plain secret.

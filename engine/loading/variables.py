@@ -169,7 +169,7 @@ class Scope(msgspec.Struct):
 
     def _render_template(self, template: TextTemplate) -> Value:
         values = [part if isinstance(part, str) else self.evaluate(part) for part in template.parts]
-        # A single expression keeps the type of its value. Only inside a longer text it becomes text.
+        # A single expression keeps the type of its value. In a longer text it becomes text.
         if len(values) == 1:
             return values[0]
         # The invalid expression is reported already. One message is enough.

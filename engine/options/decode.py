@@ -298,7 +298,7 @@ class _Decoder(msgspec.Struct):
                 values,
             )
         elif option.required:
-            hint = f"or set the environment variable {option.env}" if option.env else ""
+            hint = f"set it, or set the environment variable {option.env}" if option.env else ""
             self._fail(here, "must not be empty" if given else "is required", hint)
 
     def value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:

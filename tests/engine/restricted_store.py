@@ -1,4 +1,4 @@
-"""A store for which few keys are granted, as by the policy that Lokomotive documents for S3."""
+"""A store that allows only some keys, like the policy that Lokomotive documents for S3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.ports import Snapshot, Store, Version
 
 
 class RestrictedStore:
-    """A store over another one that allows the `granted` keys, and lists the `denied` calls."""
+    """A store that allows only the `granted` keys of another one, and collects `denied` calls."""
 
     def __init__(self, store: Store, *granted: str) -> None:
         self._store, self._granted = store, granted
@@ -36,7 +36,7 @@ class RestrictedStore:
         self._store.delete(key, expect=expect)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See `engine.ports.Store.list`: whoever may use a key may see the names of all."""
+        """See `engine.ports.Store.list`; listing is always allowed."""
         return self._store.list(prefix)
 
     def _check(self, verb: str, key: str) -> None:

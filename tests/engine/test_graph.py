@@ -1,4 +1,4 @@
-"""Order, readiness and cycles."""
+"""Order, readiness and cycles of a dependency graph."""
 
 import time
 from itertools import pairwise
@@ -12,11 +12,11 @@ from engine.graph import CycleError, Readiness, component_numbers, topological_o
 DEVSTREAM = {"a": (), "d": ("b",), "b": (), "c": ("a", "b"), "e": ("c",)}
 
 
-def test_dependencies_come_first_and_otherwise_the_given_order_stays() -> None:
+def test_dependencies_come_first_in_given_order() -> None:
     assert topological_order(DEVSTREAM) == ["a", "b", "d", "c", "e"]
 
 
-def test_nodes_outside_the_graph_count_as_done_and_repeated_edges_as_one() -> None:
+def test_outside_nodes_count_as_done_and_repeated_edges_once() -> None:
     assert topological_order({"a": ("elsewhere",), "b": ("a", "a")}) == ["a", "b"]
 
 
@@ -28,7 +28,7 @@ def test_nodes_outside_the_graph_count_as_done_and_repeated_edges_as_one() -> No
         ({"x": ("a",), "a": ("b",), "b": ("c",), "c": ("a",), "y": ()}, ["a", "b", "c"]),
     ],
 )
-def test_a_cycle_is_reported_by_its_members_alone(
+def test_cycle_error_has_only_members_of_the_cycle(
     edges: dict[str, tuple[str, ...]], cycle: list[str]
 ) -> None:
     with pytest.raises(CycleError, match=" → ".join([*cycle, cycle[0]])) as caught:
@@ -36,7 +36,7 @@ def test_a_cycle_is_reported_by_its_members_alone(
     assert caught.value.nodes == cycle
 
 
-def test_a_failure_abandons_whoever_waits_for_it_and_nobody_else() -> None:
+def test_abandoned_node_takes_only_its_dependents_with_it() -> None:
     ready = Readiness(DEVSTREAM)
     assert ready.start() == ["a", "b"]
     assert ready.abandon("a") == ["c", "e"]
@@ -46,20 +46,20 @@ def test_a_failure_abandons_whoever_waits_for_it_and_nobody_else() -> None:
 
 
 @pytest.mark.parametrize("shape", ["chain", "flat", "backwards"])
-def test_ten_thousand_nodes_take_no_recursion_and_little_time(shape: str) -> None:
+def test_ten_thousand_nodes_need_no_recursion_and_one_second(shape: str) -> None:
     count = 10_000
     step = {"chain": 1, "flat": 0, "backwards": -1}[shape]
     edges: dict[int, tuple[int, ...]] = {i: (i - step,) if step else () for i in range(count)}
-    begun = time.process_time()
+    started = time.process_time()
     found = topological_order(edges)
     assert len(found) == count
-    assert time.process_time() - begun < 1
+    assert time.process_time() - started < 1
     if step:
         assert all(later - earlier == step for earlier, later in pairwise(found))
 
 
 @given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4), max_size=13))
-def test_every_graph_is_either_ordered_or_has_the_reported_cycle(
+def test_every_graph_has_an_order_or_the_reported_cycle(
     edges: dict[int, list[int]],
 ) -> None:
     try:
@@ -79,7 +79,7 @@ def test_every_graph_is_either_ordered_or_has_the_reported_cycle(
 
 
 @given(st.dictionaries(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=4), max_size=13))
-def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, list[int]]) -> None:
+def test_nodes_of_one_cycle_share_a_component_number(edges: dict[int, list[int]]) -> None:
     def reached(start: int) -> set[int]:
         found, queue = {start}, [start]
         while queue:
@@ -95,8 +95,8 @@ def test_nodes_are_in_one_circle_if_each_waits_for_the_other(edges: dict[int, li
     )
 
 
-def test_ten_thousand_nodes_without_a_circle_are_as_many_circles_soon() -> None:
+def test_ten_thousand_components_take_one_second() -> None:
     edges = {i: (i + 1,) for i in range(10_000)}
-    begun = time.process_time()
+    started = time.process_time()
     assert len(set(component_numbers(edges).values())) == 10_000
-    assert time.process_time() - begun < 1
+    assert time.process_time() - started < 1

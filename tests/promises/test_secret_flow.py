@@ -92,8 +92,8 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
     bench = Bench()
 
     class Reset(Thing):
-        def _found(self, key: str) -> Resource | None:
-            found = super()._found(key)
+        def _describe(self, key: str) -> Resource | None:
+            found = super()._describe(key)
             return found and replace(found, outputs={**found.outputs, "password": "another one"})
 
     apply(bench, config(tool("a", token=secret("token-1"))))
@@ -160,8 +160,8 @@ def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing(
     class Telling(Thing):
         """Calls its things by more than their key."""
 
-        def _found(self, key: str) -> Resource | None:
-            found = super()._found(key.partition("/")[0])
+        def _describe(self, key: str) -> Resource | None:
+            found = super()._describe(key.partition("/")[0])
             return found and replace(found, id=f"{key.partition('/')[0]}/token-1")
 
     class TellingBlind(Telling, Blind):

@@ -71,9 +71,9 @@ def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
 @pytest.mark.parametrize(
     ("known", "calls"),
     [
-        (entry("a", made=False, pending=pending("create")), ["read a"]),
-        (entry("a", made=False, key="old", pending=pending("create")), ["read old"]),
-        (entry("blind.a", made=False, pending=pending("create")), []),
+        (entry("a", created=False, pending=pending("create")), ["read a"]),
+        (entry("a", created=False, key="old", pending=pending("create")), ["read old"]),
+        (entry("blind.a", created=False, pending=pending("create")), []),
         (entry("blind.a", pending=pending("delete")), ["read a"]),
     ],
 )
@@ -85,7 +85,7 @@ def test_an_unfinished_tool_is_looked_up_where_it_was_begun(known: Any, calls: l
 
 def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
     system = there("id-7")
-    known = state(entry("blind.a", made=False, pending=pending("create")))
+    known = state(entry("blind.a", created=False, pending=pending("create")))
     live = read(
         config(tool("blind.a")),
         known,

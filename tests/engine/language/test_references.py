@@ -1,4 +1,4 @@
-"""`${{ name.instance.outputs.key }}`: what is one, and what it becomes."""
+"""References: which texts are references, and which values they become."""
 
 import pytest
 
@@ -41,7 +41,7 @@ OUTPUTS: dict[Address, Attributes | Unknown | None] = {
 }
 
 
-def look(text: str) -> Value:
+def resolve_text(text: str) -> Value:
     return resolve(reference(text), OUTPUTS.get)
 
 
@@ -60,7 +60,7 @@ def look(text: str) -> Value:
         ),
     ],
 )
-def test_a_reference_is_read(text: str, address: Address, path: tuple[str | int, ...]) -> None:
+def test_reference_is_parsed(text: str, address: Address, path: tuple[str | int, ...]) -> None:
     found = reference(text)
     assert (found.address, found.path) == (address, path)
     assert found.text == "${{ " + text.strip() + " }}"
@@ -85,7 +85,7 @@ def test_a_reference_is_read(text: str, address: Address, path: tuple[str | int,
         "",
     ],
 )
-def test_anything_else_is_no_reference(text: str) -> None:
+def test_other_text_is_not_a_reference(text: str) -> None:
     assert parse(text) is None
 
 
@@ -108,11 +108,11 @@ def test_anything_else_is_no_reference(text: str) -> None:
         ("b.x.y.outputs.any", UNKNOWN),
     ],
 )
-def test_a_lone_reference_keeps_the_type(text: str, value: Value) -> None:
-    assert look(text) == value
+def test_single_reference_keeps_the_type_of_the_output(text: str, value: Value) -> None:
+    assert resolve_text(text) == value
 
 
-def test_references_are_found_in_lists_and_nested_maps() -> None:
+def test_references_in_lists_and_maps_are_resolved() -> None:
     url = reference("a.b.outputs.url")
     value: Value = {"l": [url, {"m": url}], "s": "x", "n": 1}
     assert resolve(value, OUTPUTS.get) == {"l": ["http://h", {"m": "http://h"}], "s": "x", "n": 1}
@@ -137,9 +137,7 @@ def test_references_are_found_in_lists_and_nested_maps() -> None:
         (("x", "digest"), UNKNOWN),
     ],
 )
-def test_inside_a_string_each_reference_becomes_its_own_text(
-    parts: tuple[str, ...], value: Value
-) -> None:
+def test_references_inside_a_text_become_text(parts: tuple[str, ...], value: Value) -> None:
     known = OUTPUTS[A]
     assert isinstance(known, dict)
     built = tuple(reference(f"a.b.outputs.{part}") if part in known else part for part in parts)
@@ -167,18 +165,18 @@ def test_inside_a_string_each_reference_becomes_its_own_text(
         ("c.d.outputs.e", "${{ c.d.outputs.e }}: c/d has no outputs"),
     ],
 )
-def test_a_missing_key_is_an_error_that_names_it(text: str, message: str) -> None:
+def test_missing_output_is_named_in_the_error(text: str, message: str) -> None:
     with pytest.raises(DtmError) as caught:
-        look(text)
+        resolve_text(text)
     assert caught.value.message == message
 
 
-def test_null_inside_a_string_is_an_error() -> None:
+def test_null_inside_a_text_is_an_error() -> None:
     with pytest.raises(DtmError, match="is null"):
         resolve(Interpolation(("x", reference("a.b.outputs.none"))), OUTPUTS.get)
 
 
-def test_a_dollar_in_a_value_means_nothing() -> None:
+def test_dollar_signs_in_outputs_stay_text() -> None:
     outputs: dict[Address, Attributes] = {A: {"x": "$1 $$ ${{ a.b.outputs.x }} \\1"}}
     assert (
         resolve(Interpolation(("<", reference("a.b.outputs.x"), ">")), outputs.get)
@@ -186,6 +184,6 @@ def test_a_dollar_in_a_value_means_nothing() -> None:
     )
 
 
-def test_addresses_come_in_order_without_repeats() -> None:
+def test_referenced_addresses_are_ordered_without_repeats() -> None:
     one, two = reference("b.x.y.outputs.c"), reference("a.b.outputs.c")
     assert referenced_addresses({"x": [one, Interpolation(("a", two, one))], "y": one}) == [B, A]

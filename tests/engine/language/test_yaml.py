@@ -1,4 +1,4 @@
-"""Text to values, by the quick reader and by the reference."""
+"""YAML files, by the fast reader and by PyYAML."""
 
 import contextlib
 from pathlib import Path
@@ -99,8 +99,8 @@ FRAGMENTS = [
 ]
 
 
-def reference(text: str) -> tuple[list[Value], bool] | str:
-    """Documents and whether Literals are inside, or what is wrong."""
+def read_with_pyyaml(text: str) -> tuple[list[Value], bool] | str:
+    """Return the documents and whether they contain Literals, or the error message."""
     reader = yaml._Reader("x")
     try:
         return reader.documents(text), reader.literals
@@ -110,9 +110,9 @@ def reference(text: str) -> tuple[list[Value], bool] | str:
 
 def check_agreement(text: str) -> None:
     text = replace_expressions(SourceText("x", text)).text
-    quick = fast_yaml.read(text)
-    if quick is not None:
-        assert reference(text) == (quick, False)
+    fast = fast_yaml.read(text)
+    if fast is not None:
+        assert read_with_pyyaml(text) == (fast, False)
 
 
 def values() -> st.SearchStrategy[Json]:
@@ -132,7 +132,7 @@ def values() -> st.SearchStrategy[Json]:
 
 
 @given(values(), st.sampled_from(["block", "flow", "mixed"]), st.booleans())
-def test_both_readers_agree_on_whatever_is_written(value: Json, style: str, sort: bool) -> None:
+def test_both_readers_agree_on_written_values(value: Json, style: str, sort: bool) -> None:
     flow = {"block": False, "flow": True, "mixed": None}[style]
     check_agreement(
         pyyaml.safe_dump(
@@ -142,7 +142,7 @@ def test_both_readers_agree_on_whatever_is_written(value: Json, style: str, sort
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12))
-def test_both_readers_agree_on_anything_that_looks_like_yaml(fragments: list[str]) -> None:
+def test_both_readers_agree_on_random_fragments(fragments: list[str]) -> None:
     check_agreement("".join(fragments) + "\n")
 
 
@@ -159,7 +159,7 @@ def test_both_readers_agree_on_damaged_configurations(text: str, data: st.DataOb
 
 
 @given(st.text())
-def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
+def test_any_text_raises_only_config_errors(text: str) -> None:
     with contextlib.suppress(ConfigError):
         yaml.parse("x", text)
 
@@ -175,7 +175,7 @@ def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
         "",
     ],
 )
-def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
+def test_usual_text_is_read_by_the_fast_reader(text: str) -> None:
     assert fast_yaml.read(text + "\n") is not None
 
 
@@ -206,7 +206,7 @@ def test_the_usual_is_read_by_the_quick_reader(text: str) -> None:
         "0.00001",
     ],
 )
-def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) -> None:
+def test_fast_reader_leaves_ambiguous_numbers_to_pyyaml(token: str) -> None:
     for text in (
         f"a: {token}\n",
         f"- {token}\n",
@@ -262,12 +262,12 @@ def test_a_number_that_could_be_meant_as_text_goes_to_the_reference(token: str) 
         ("nan", "nan"),
     ],
 )
-def test_plain_scalars_follow_the_core_schema_and_keep_their_text(text: str, value: Value) -> None:
+def test_plain_scalars_follow_the_core_schema(text: str, value: Value) -> None:
     assert read(text) == value
 
 
 @given(st.floats() | st.integers(), st.sampled_from(["{}", "{:.3e}", "{:+}", "{:.2f}"]))
-def test_what_is_no_literal_is_written_as_it_was_read(number: float, form: str) -> None:
+def test_number_without_literal_is_written_as_it_was_read(number: float, form: str) -> None:
     text = form.format(number)
     found = read(text)
     assert (
@@ -294,11 +294,11 @@ def test_what_is_no_literal_is_written_as_it_was_read(number: float, form: str) 
         ),
     ],
 )
-def test_structures(text: str, value: Value) -> None:
+def test_merges_aliases_tags_and_nested_lists(text: str, value: Value) -> None:
     assert yaml.parse("x", text).documents == [value]
 
 
-def test_documents_keep_their_numbers() -> None:
+def test_empty_documents_keep_the_numbers_of_later_ones() -> None:
     text = yaml.parse("x", "# first\n---\na: 1\n---\n---\nb: 2\n")
     assert text.documents == [{"a": 1}, None, {"b": 2}]
     assert text.at(2, ("b",)) == "x:6:4"
@@ -341,14 +341,14 @@ def parts(text: str) -> Any:
         ("a: \ue000[[x]]\n", ["\ue000", ("[[x]]", "x:1:5")]),
     ],
 )
-def test_expressions_are_found_where_they_stand(text: str, found: Any) -> None:
+def test_expressions_are_found_at_their_places(text: str, found: Any) -> None:
     result = parts(text)
     if isinstance(result, dict):
         result, found = str(result["o"]), str(found["o"])
     assert result == found
 
 
-def test_expressions_in_keys_stay_text_until_rendered() -> None:
+def test_expression_in_key_becomes_a_template_key() -> None:
     (document,) = yaml.parse("x", "[[ k ]]: 1\n").documents
     assert isinstance(document, dict)
     (key,) = document
@@ -356,7 +356,7 @@ def test_expressions_in_keys_stay_text_until_rendered() -> None:
     assert isinstance(key, TemplateKey)
 
 
-def test_each_of_many_expressions_is_told_apart() -> None:
+def test_thousands_of_expressions_keep_their_identity() -> None:
     text = "".join(f"- [[v{number % 7}]]\n" for number in range(5000))
     (document,) = yaml.parse("x", text).documents
     assert isinstance(document, list)
@@ -374,13 +374,13 @@ def test_each_of_many_expressions_is_told_apart() -> None:
         (("tools", 0, "options", "merged"), True, "x:1:0"),
     ],
 )
-def test_places(path: tuple[str | int, ...], key: bool, at: str) -> None:
+def test_places_of_values_and_keys(path: tuple[str | int, ...], key: bool, at: str) -> None:
     text = "# x\ntools:\n- name: é\n  options: {<<: {merged: 1}}\n"
     expected = at if at != "x:1:0" else "x:4:18"
     assert yaml.parse("x", text).at(0, path, key=key) == expected
 
 
-def test_a_place_is_found_again_in_its_file(tmp_path: Path) -> None:
+def test_locate_reads_the_file_again(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("tools:\n- name: data\n  options: {a: [[ x ]]}\n")
     assert yaml.locate(SourceLocation(str(path), 0, ("tools", 0, "options"))) == f"{path}:3:12"
@@ -392,12 +392,12 @@ def test_a_place_is_found_again_in_its_file(tmp_path: Path) -> None:
     "text",
     ["[" * 100_000, "- " * 50_000 + "x", "{a: " * 3000, "? " * 30_000, "[[[[" * 500 + "]]]]" * 500],
 )
-def test_deep_nesting_is_a_problem_and_no_crash(text: str) -> None:
+def test_deep_nesting_is_refused_without_a_crash(text: str) -> None:
     with pytest.raises(ConfigError):
         yaml.parse("x", text)
 
 
-def test_aliases_cannot_multiply_without_end() -> None:
+def test_exponential_aliases_are_refused() -> None:
     lines = ["a0: &a0 [x]"] + [
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)
     ]

@@ -1,4 +1,4 @@
-"""Options as written against a plugin's Struct, and back to the Struct."""
+"""Options: checked against the Struct of a plugin, and built into that Struct."""
 
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeAlias
@@ -27,7 +27,7 @@ JOINED = Interpolation(("x/", REFERENCE))
 Raw: TypeAlias = dict[str, Any]
 
 
-def lit(text: str) -> scalars.Literal:
+def literal(text: str) -> scalars.Literal:
     found = scalars.read(text)
     assert isinstance(found, scalars.Literal)
     return found
@@ -66,12 +66,12 @@ class Sample(Options, frozen=True):
     note: str | None = None
 
 
-class Needy(Options, frozen=True):
+class FromEnvironment(Options, frozen=True):
     token: Annotated[str, Field("token", secret=True, env="NEEDY_TOKEN")]
     size: Annotated[int, Field("size", env="NEEDY_SIZE")] = 1
 
 
-class Either(Options, frozen=True):
+class OwnCheck(Options, frozen=True):
     owner: str = ""
     org: str = ""
 
@@ -93,29 +93,29 @@ def faults(raw: Raw, struct: type[msgspec.Struct] = Sample) -> list[tuple[str, s
         ({"path": "x", "baseUrl": "u"}, {"path": "x", "baseURL": "u"}),
         ({"path": "x", "base_url": "u"}, {"path": "x", "baseURL": "u"}),
         ({"path": 7}, {"path": "7"}),
-        ({"path": lit("1.10")}, {"path": "1.10"}),
-        ({"path": lit("True")}, {"path": "True"}),
-        ({"path": lit("99999999999999999999999")}, {"path": "99999999999999999999999"}),
+        ({"path": literal("1.10")}, {"path": "1.10"}),
+        ({"path": literal("True")}, {"path": "True"}),
+        ({"path": literal("99999999999999999999999")}, {"path": "99999999999999999999999"}),
         ({"path": True}, {"path": "true"}),
         ({"path": 1.5}, {"path": "1.5"}),
-        ({"path": "x", "version": lit("1.20")}, {"path": "x", "version": "1.20"}),
-        ({"path": "x", "port": lit("0x50")}, {"path": "x", "port": 80}),
-        ({"path": "x", "on": lit("True")}, {"path": "x", "on": True}),
-        ({"path": "x", "ratio": lit(".5")}, {"path": "x", "ratio": 0.5}),
+        ({"path": "x", "version": literal("1.20")}, {"path": "x", "version": "1.20"}),
+        ({"path": "x", "port": literal("0x50")}, {"path": "x", "port": 80}),
+        ({"path": "x", "on": literal("True")}, {"path": "x", "on": True}),
+        ({"path": "x", "ratio": literal(".5")}, {"path": "x", "ratio": 0.5}),
         ({"path": "x", "port": None, "tags": None}, {"path": "x"}),
         ({"path": "x", "note": None}, {"path": "x", "note": None}),
         ({"path": "x", "visibility": "private"}, {"path": "x", "visibility": "private"}),
         (
-            {"path": "x", "command": ["a", 1, lit("1.0e3")]},
+            {"path": "x", "command": ["a", 1, literal("1.0e3")]},
             {"path": "x", "command": ["a", "1", "1.0e3"]},
         ),
         ({"path": "x", "command": 5}, {"path": "x", "command": "5"}),
         (
-            {"path": "x", "env": {"A": 1, "B": lit("TRUE")}},
+            {"path": "x", "env": {"A": 1, "B": literal("TRUE")}},
             {"path": "x", "env": {"A": "1", "B": "TRUE"}},
         ),
         (
-            {"path": "x", "input": {"a": [lit("1.10"), None]}},
+            {"path": "x", "input": {"a": [literal("1.10"), None]}},
             {"path": "x", "input": {"a": [1.1, None]}},
         ),
         (
@@ -135,7 +135,7 @@ def faults(raw: Raw, struct: type[msgspec.Struct] = Sample) -> list[tuple[str, s
         ({"path": UNKNOWN, "input": UNKNOWN}, {"path": UNKNOWN, "input": UNKNOWN}),
     ],
 )
-def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
+def test_decoded_options_have_canonical_names_and_types(raw: Raw, attributes: Raw) -> None:
     assert decode(raw, Sample, env={}) == (attributes, [])
 
 
@@ -151,7 +151,7 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             "to use the variable, write [[ name ]] with no space between the brackets",
         ),
         ({"path": "x", "pathh": 1}, 'option "pathh" is unknown', 'did you mean "path"?'),
-        # And not a word of a path that is missing.
+        # The typo is the only fault: `path` is not also reported as missing.
         (
             {"pth": "x"},
             'option "pth" is unknown',
@@ -182,12 +182,12 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             "",
         ),
         (
-            {"path": "x", "mode": lit("0644")},
+            {"path": "x", "mode": literal("0644")},
             'option "mode" is text, but 0644 without quotes is a number',
             'write it in quotes: "0644"',
         ),
         (
-            {"path": "x", "token": lit("0123")},
+            {"path": "x", "token": literal("0123")},
             'option "token" is text, but (sensitive) without quotes is a number',
             "write it in quotes",
         ),
@@ -219,17 +219,17 @@ def test_options_become_canonical(raw: Raw, attributes: Raw) -> None:
             "",
         ),
         (
-            {"path": "x", "input": [lit(".inf")]},
+            {"path": "x", "input": [literal(".inf")]},
             'option "input[0]" holds a number that cannot be stored: .inf',
             'write it in quotes: ".inf"',
         ),
     ],
 )
-def test_a_wrong_option_is_named(raw: Raw, message: str, hint: str) -> None:
+def test_wrong_option_is_named(raw: Raw, message: str, hint: str) -> None:
     assert faults(raw) == [(message, hint)]
 
 
-def test_all_faults_come_in_one_run() -> None:
+def test_all_faults_are_found_at_once() -> None:
     raw: Raw = {"port": "x", "tags": [1, []], "nope": 1, "login": {"user": [], "password": {}}}
     assert [fault.path for fault in decode(raw, Sample, env={})[1]] == [
         ("port",),
@@ -241,36 +241,36 @@ def test_all_faults_come_in_one_run() -> None:
     ]
 
 
-def test_an_absent_option_comes_from_its_environment_variable() -> None:
-    found, problems = decode({}, Needy, env={"NEEDY_TOKEN": "t", "NEEDY_SIZE": "7"})
+def test_absent_option_comes_from_its_environment_variable() -> None:
+    found, problems = decode({}, FromEnvironment, env={"NEEDY_TOKEN": "t", "NEEDY_SIZE": "7"})
     assert (found, problems) == ({"token": Secret("t", ("env NEEDY_TOKEN",)), "size": 7}, [])
-    assert faults({}, Needy) == [
-        ('option "token" is required', "or set the environment variable NEEDY_TOKEN")
+    assert faults({}, FromEnvironment) == [
+        ('option "token" is required', "set it, or set the environment variable NEEDY_TOKEN")
     ]
 
 
-def test_a_written_option_wins_over_its_environment_variable() -> None:
-    assert decode({"token": "own"}, Needy, env={"NEEDY_TOKEN": "t"}) == (
+def test_written_option_wins_over_environment_variable() -> None:
+    assert decode({"token": "own"}, FromEnvironment, env={"NEEDY_TOKEN": "t"}) == (
         {"token": Secret("own")},
         [],
     )
 
 
-def test_a_struct_may_have_rules_of_its_own() -> None:
+def test_own_checks_of_a_struct_are_run() -> None:
     message = "exactly one of owner and org must be given"
-    assert faults({"owner": "a", "org": "b"}, Either) == [(message, "")]
-    assert faults({"owner": "a", "org": REFERENCE}, Either) == []
+    assert faults({"owner": "a", "org": "b"}, OwnCheck) == [(message, "")]
+    assert faults({"owner": "a", "org": REFERENCE}, OwnCheck) == []
     with pytest.raises(ConfigError, match=message):
-        build({"owner": "a", "org": "b"}, Either)
+        build({"owner": "a", "org": "b"}, OwnCheck)
 
 
-def test_plain_options_that_fit_are_taken_as_they_are() -> None:
+def test_valid_plain_options_are_returned_unchanged() -> None:
     raw: Raw = {"owner": "me"}
-    assert decode(raw, Either, env={}, has_no_literals=True)[0] is raw
-    assert decode({"Owner": "me"}, Either, env={}, has_no_literals=True) == ({"owner": "me"}, [])
+    assert decode(raw, OwnCheck, env={}, has_no_literals=True)[0] is raw
+    assert decode({"Owner": "me"}, OwnCheck, env={}, has_no_literals=True) == ({"owner": "me"}, [])
 
 
-def test_build_gives_the_struct_with_secrets_revealed() -> None:
+def test_build_reveals_secrets() -> None:
     options: dict[str, Value] = {
         "path": "x",
         "imageRepo": "i",
@@ -290,7 +290,7 @@ def test_build_gives_the_struct_with_secrets_revealed() -> None:
     )
 
 
-def test_build_leaves_unknown_values_in_place() -> None:
+def test_build_keeps_unknown_values() -> None:
     options: dict[str, Value] = {
         "path": UNKNOWN,
         "port": REFERENCE,
@@ -321,12 +321,12 @@ def test_build_leaves_unknown_values_in_place() -> None:
         f"{built.path}"
 
 
-def test_build_converts_what_references_gave_and_drops_what_it_does_not_know() -> None:
+def test_build_converts_resolved_values_and_drops_unknown_keys() -> None:
     built = build({"path": 8080, "port": 1, "instanceID": "old", "image_repo": "i"}, Sample)
     assert (built.path, built.port, built.image_repo) == ("8080", 1, "i")
 
 
-def test_build_refuses_what_does_not_fit_naming_all_of_it() -> None:
+def test_build_reports_all_faults() -> None:
     with pytest.raises(ConfigError) as caught:
         build({"port": "x", "on": 1}, Sample)
     assert [problem.message for problem in caught.value.problems] == [
@@ -336,7 +336,7 @@ def test_build_refuses_what_does_not_fit_naming_all_of_it() -> None:
     ]
 
 
-def test_canonical_forgives_what_other_versions_recorded() -> None:
+def test_canonicalize_ignores_faults_of_other_versions() -> None:
     recorded: dict[str, Value] = {"image_repo": "i", "port": "x", "instanceID": "default"}
     assert canonicalize(recorded, Sample) == {
         "imageRepo": "i",
@@ -345,7 +345,7 @@ def test_canonical_forgives_what_other_versions_recorded() -> None:
     }
 
 
-def test_marked_paths() -> None:
+def test_paths_of_replacing_and_secret_options() -> None:
     assert replace_paths(Sample) == {("path",)}
     assert secret_paths(Sample) == {("token",), ("login", "password"), ("logins", "*", "password")}
 
@@ -373,7 +373,7 @@ def test_marked_paths() -> None:
         (int, None, False),
     ],
 )
-def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None:
+def test_assignable_types(wanted: Any, given: Any, fits: bool) -> None:
     assert is_assignable(shapes.type_info(wanted), shapes.type_info(given)) is fits
 
 
@@ -389,7 +389,7 @@ def test_which_declared_types_agree(wanted: Any, given: Any, fits: bool) -> None
         (("login", "nobody"), None),
     ],
 )
-def test_the_declared_type_at_a_path(
+def test_declared_type_at_a_path(
     path: tuple[str | int, ...], kind: type[shapes.Type] | None
 ) -> None:
     shape = type_at_path(Sample, path)

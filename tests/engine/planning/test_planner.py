@@ -59,7 +59,7 @@ def action_and_reason(change: Change) -> tuple[str, str]:
 
 
 def begun(action: str, message: str | None = None, **options: Any) -> StateEntry:
-    return entry("a", made=action != "create", pending=pending(action, message), **options)
+    return entry("a", created=action != "create", pending=pending(action, message), **options)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
         ("gone", entry("a"), None, ("create", "vanished")),
         (
             "begun create, present",
-            entry("a", made=False, pending=pending("create")),
+            entry("a", created=False, pending=pending("create")),
             thing("a"),
             ("recover", "interrupted"),
         ),
         (
             "begun create, absent",
-            entry("a", made=False, pending=pending("create")),
+            entry("a", created=False, pending=pending("create")),
             None,
             ("create", "interrupted"),
         ),
@@ -183,13 +183,13 @@ def test_decision_for_a_tool_in_the_config(
         ("ok, gone already", entry("a"), None, ("delete", "removed")),
         (
             "begun create, present",
-            entry("a", made=False, pending=pending("create")),
+            entry("a", created=False, pending=pending("create")),
             thing("a"),
             ("delete", "interrupted"),
         ),
         (
             "begun create, absent",
-            entry("a", made=False, pending=pending("create")),
+            entry("a", created=False, pending=pending("create")),
             None,
             ("forget", "interrupted"),
         ),
@@ -259,7 +259,7 @@ def test_decision_for_a_tool_that_left_the_config(
 def test_unknown_outcome_without_identity_needs_resolve(
     made: bool, begun: str, resolution: Resolution | None, wanted: bool, expected: tuple[str, str]
 ) -> None:
-    known = entry("blind.a", made=made, pending=pending(begun))
+    known = entry("blind.a", created=made, pending=pending(begun))
     live = thing("a") if made or resolution is ADOPT else None
     word = {at("blind.a"): resolution} if resolution else {}
     change = only(
@@ -275,7 +275,7 @@ def test_unknown_outcome_without_identity_needs_resolve(
 
 
 def test_failed_create_without_identity_is_repeated() -> None:
-    known = state(entry("blind.a", made=False, pending=pending("create", "oops")))
+    known = state(entry("blind.a", created=False, pending=pending("create", "oops")))
     assert action_and_reason(only(config(tool("blind.a")), known, live_resources())) == (
         "create",
         "failed",
@@ -308,7 +308,7 @@ def test_note_of_a_failed_operation_has_its_message(
 
 
 def test_retry_of_a_tool_to_be_deleted_is_refused() -> None:
-    known = state(entry("blind.a", made=False, pending=pending("create")))
+    known = state(entry("blind.a", created=False, pending=pending("create")))
     with pytest.raises(PlanError, match="cannot retry the creation of blind/a"):
         plan(config(), known, live_resources(), resolutions={at("blind.a"): RETRY})
 

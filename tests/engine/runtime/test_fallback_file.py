@@ -1,4 +1,4 @@
-"""Where bytes are kept that could not be stored where they belong."""
+"""Fallback files: bytes that could not be stored where they belong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from engine.runtime import fallback_file
 
 
-def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: Path) -> None:
+def test_file_is_private_and_never_overwrites_another(tmp_path: Path) -> None:
     def places() -> list[Path]:
         return [tmp_path / "one", tmp_path / "two"]
 
@@ -22,9 +22,7 @@ def test_the_file_is_readable_by_its_owner_only_and_never_overwrites(tmp_path: P
     assert second == tmp_path / "two" / "x.dtm" and first.read_bytes() == b"1"
 
 
-def test_a_full_disk_leaves_no_part_of_a_file_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full, good = tmp_path / "full", tmp_path / "good"
     sync = os.fsync
 
@@ -40,7 +38,7 @@ def test_a_full_disk_leaves_no_part_of_a_file_behind(
     assert not list(full.iterdir()) and (good / "x.dtm").read_bytes() == b"the records"
 
 
-def test_without_any_place_it_goes_to_standard_output(
+def test_data_goes_to_stdout_without_writable_directory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocked = tmp_path / "file"
@@ -52,7 +50,7 @@ def test_without_any_place_it_goes_to_standard_output(
     assert capsys.readouterr().out == "the records"
 
 
-def test_the_current_directory_comes_first_then_the_users_own(
+def test_current_directory_is_tried_before_user_state_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""How often what is tried again, and after what pauses."""
+"""Retries: which calls are made again, how often, and after which pauses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.runtime.retry import STORE_POLICY, retry_provider_call, retry_store_
 
 
 class Flaky:
-    """Fails with each error in turn, then answers; `takes` seconds for each call."""
+    """A call that raises each error in turn and then answers. Each call takes `takes` seconds."""
 
     def __init__(self, errors: list[Exception], clock: FakeClock, takes: float = 0.0) -> None:
         self.errors, self.clock, self.takes = list(errors), clock, takes
@@ -41,7 +41,7 @@ class Flaky:
         ]
 
 
-def store(call: Callable[[], str], clock: FakeClock) -> str:
+def call_store(call: Callable[[], str], clock: FakeClock) -> str:
     return retry_store_call(
         call, sleep=clock.sleep, clock=clock, rng=random.Random(1), policy=STORE_POLICY
     )
@@ -52,27 +52,27 @@ BUSY = ProviderError("busy", retryable=True)
 
 
 @pytest.mark.parametrize("failures", range(5))
-def test_an_unavailable_store_is_asked_five_times_with_growing_pauses(failures: int) -> None:
+def test_unavailable_store_is_called_up_to_five_times(failures: int) -> None:
     clock = FakeClock()
     flaky = Flaky([DOWN] * failures, clock)
-    assert store(flaky, clock) == "answer"
+    assert call_store(flaky, clock) == "answer"
     for number, pause in enumerate(flaky.pauses()):
         assert 0.1 * 2**number <= pause <= 0.2 * 2**number
 
 
-def test_the_last_failure_is_raised_as_it_came() -> None:
+def test_last_failure_is_raised_unchanged() -> None:
     clock = FakeClock()
     flaky = Flaky([DOWN] * 9, clock)
     with pytest.raises(StoreUnavailableError, match="down"):
-        store(flaky, clock)
+        call_store(flaky, clock)
     assert len(flaky.at) == 5
 
 
-def test_half_a_minute_is_enough_for_all_tries() -> None:
+def test_store_retries_end_after_half_a_minute() -> None:
     clock = FakeClock()
     flaky = Flaky([DOWN] * 9, clock, takes=12.0)
     with pytest.raises(StoreUnavailableError):
-        store(flaky, clock)
+        call_store(flaky, clock)
     assert len(flaky.at) == 3
     assert clock() <= 37
 
@@ -89,20 +89,20 @@ def test_half_a_minute_is_enough_for_all_tries() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_does_not_pass_is_not_tried_again(error: Exception) -> None:
+def test_store_call_is_not_retried_after_other_errors(error: Exception) -> None:
     clock = FakeClock()
     flaky = Flaky([error] * 2, clock)
     with pytest.raises(type(error)):
-        store(flaky, clock)
+        call_store(flaky, clock)
     assert len(flaky.at) == 1
 
 
 @pytest.mark.parametrize("first", [StoreAccessError("denied"), ConflictError("k", "1", "2")])
-def test_a_retry_ends_at_the_first_failure_of_another_kind(first: Exception) -> None:
+def test_retry_ends_at_first_failure_of_another_kind(first: Exception) -> None:
     clock = FakeClock()
     flaky = Flaky([DOWN, first, DOWN], clock)
     with pytest.raises(type(first)):
-        store(flaky, clock)
+        call_store(flaky, clock)
     assert len(flaky.at) == 2
 
 
@@ -118,7 +118,7 @@ def test_a_retry_ends_at_the_first_failure_of_another_kind(first: Exception) -> 
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_a_provider_is_called_again_only_if_it_says_so(error: Exception, calls: int) -> None:
+def test_provider_is_called_again_only_after_retryable_error(error: Exception, calls: int) -> None:
     clock = FakeClock()
     flaky = Flaky([error] * 9, clock)
     with pytest.raises(type(error)):
@@ -126,23 +126,23 @@ def test_a_provider_is_called_again_only_if_it_says_so(error: Exception, calls: 
     assert len(flaky.at) == calls
 
 
-def test_a_provider_may_ask_for_a_longer_pause_and_every_pause_is_told() -> None:
-    clock, told = FakeClock(), list[tuple[int, float, str]]()
+def test_retry_after_extends_pause_and_pauses_are_reported() -> None:
+    clock, reported = FakeClock(), list[tuple[int, float, str]]()
     flaky = Flaky([BUSY, ProviderError("slow down", retryable=True, retry_after=45.0)], clock)
     answer = retry_provider_call(
         flaky,
         sleep=clock.sleep,
         clock=clock,
         rng=random.Random(1),
-        on_retry=lambda tries, delay, error: told.append((tries, delay, str(error))),
+        on_retry=lambda tries, delay, error: reported.append((tries, delay, str(error))),
     )
     assert answer == "answer"
-    assert [(tries, message) for tries, _, message in told] == [(1, "busy"), (2, "slow down")]
-    assert [delay for _, delay, _ in told] == pytest.approx(flaky.pauses())
+    assert [(tries, message) for tries, _, message in reported] == [(1, "busy"), (2, "slow down")]
+    assert [delay for _, delay, _ in reported] == pytest.approx(flaky.pauses())
     assert flaky.pauses()[1] == 45.0
 
 
-def test_no_pause_goes_beyond_the_deadline() -> None:
+def test_no_pause_exceeds_the_deadline() -> None:
     clock = FakeClock()
     flaky = Flaky([ProviderError("slow down", retryable=True, retry_after=45.0)] * 2, clock)
     with pytest.raises(ProviderError, match="slow down"):

@@ -1,4 +1,4 @@
-"""The document: golden files of each format, round trips, and errors that say where."""
+"""State files: golden files of each format, round trips, errors with their place."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,8 +28,8 @@ T = TypeVar("T")
 SCAFFOLDING = Address("repo-scaffolding", "default")
 
 
-def made(kind: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
-    """`st.builds` for Structs: that would resolve every annotation, also of what is given."""
+def build_structs(kind: Callable[..., T], *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """Build Structs from strategies; `st.builds` would resolve the annotation of every field."""
     return st.tuples(*fields).map(lambda values: kind(*values))
 
 
@@ -43,38 +43,42 @@ values = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts
-    | made(Digest, texts, st.tuples(texts)),
+    | build_structs(Digest, texts, st.tuples(texts)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=8,
 )
 maps = st.dictionaries(keys, values, max_size=3)
-addresses = made(Address, st.sampled_from(["a", "b-c", "x1"]), st.sampled_from(["d", "d.e", "f-2"]))
+addresses = build_structs(
+    Address, st.sampled_from(["a", "b-c", "x1"]), st.sampled_from(["d", "d.e", "f-2"])
+)
 times = st.just("2026-11-21T05:00:00Z")
-entries = made(
+entries = build_structs(
     StateEntry,
     addresses,
     st.lists(addresses, max_size=2).map(tuple),
     maps,
-    st.none() | made(Resource, texts, maps, maps),
+    st.none() | build_structs(Resource, texts, maps, maps),
     st.booleans(),
     st.none()
-    | made(Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times),
+    | build_structs(
+        Pending, texts, times, texts, st.integers(0, 99), st.none() | texts, st.none() | times
+    ),
 )
-states = made(
+states = build_structs(
     State,
-    made(StateId, texts, st.integers(0, 2**63)),
+    build_structs(StateId, texts, st.integers(0, 2**63)),
     st.lists(entries, max_size=4).map(lambda found: {entry.address: entry for entry in found}),
     maps,
     texts,
     texts,
     texts,
     maps,
-    st.just(WriterInfo()) | made(WriterInfo, texts, times, texts, texts),
+    st.just(WriterInfo()) | build_structs(WriterInfo, texts, times, texts, texts),
 )
 
 
 @given(states)
-def test_a_state_comes_back_as_it_was(state: State) -> None:
+def test_state_survives_a_round_trip(state: State) -> None:
     data = encode(state)
     back = decode(data, "here")
     assert has_same_content(back, state)
@@ -89,7 +93,7 @@ def test_a_state_comes_back_as_it_was(state: State) -> None:
     assert encode(back) == data
 
 
-def test_the_golden_file_reads_and_writes_the_same_for_ever() -> None:
+def test_golden_file_is_read_and_written_byte_for_byte() -> None:
     data = (STATES / "format-1.json").read_bytes()
     state = decode(data, "golden")
     assert encode(state) == data
@@ -111,7 +115,7 @@ def test_the_golden_file_reads_and_writes_the_same_for_ever() -> None:
     )
 
 
-def test_the_published_devstream_state_is_read_and_printed_byte_for_byte() -> None:
+def test_devstream_0_6_state_is_printed_byte_for_byte() -> None:
     data = (STATES / "devstream-0.6.yaml").read_bytes()
     state = decode(data, "old")
     entry = state.entries[SCAFFOLDING]
@@ -126,7 +130,7 @@ def test_the_published_devstream_state_is_read_and_printed_byte_for_byte() -> No
     assert to_devstream(state) == data
 
 
-def test_the_later_spelling_is_read_too() -> None:
+def test_devstream_0_10_spelling_is_read() -> None:
     state = decode((STATES / "devstream-0.10.yaml").read_bytes(), "old")
     argo = state.entries[Address("helm-installer", "argocd")]
     assert argo.depends_on == (Address("repo-scaffolding", "my-app"),)
@@ -144,7 +148,7 @@ def test_the_later_spelling_is_read_too() -> None:
     )
 
 
-def test_devstream_text_in_our_words_stays_text() -> None:
+def test_devstream_key_named_secret_stays_text() -> None:
     state = decode(
         b'a_b: {name: a, instanceid: b, options: {"$secret": x}, resource: {when: 2022-05-30}}',
         "old",
@@ -154,7 +158,7 @@ def test_devstream_text_in_our_words_stays_text() -> None:
     assert entry.resource is not None and entry.resource.attributes == {"when": "2022-05-30"}
 
 
-def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> None:
+def test_devstream_layout_hides_secrets_and_empty_is_no_bytes() -> None:
     state = State(StateId("l", 1)).with_entry(
         StateEntry(Address("a", "b"), (), {"token": Digest("d")})
     )
@@ -163,7 +167,7 @@ def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> Non
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b'{"format": 1, "tools": tru}', "here:1:"),
         (b'{\n  "format": 1,\n  "tools": {,\n', "here:3:13"),
@@ -183,17 +187,17 @@ def test_printing_for_devstream_shows_no_secret_and_nothing_for_nothing() -> Non
         (b"a_b: {name: a, instanceid: b, resource: {outputs: 3}}", "must be text"),
     ],
 )
-def test_what_cannot_be_understood_is_an_error_with_its_place(data: bytes, says: str) -> None:
+def test_invalid_state_file_is_refused_with_its_place(data: bytes, message: str) -> None:
     with pytest.raises(StateError) as caught:
         decode(data, "here")
     assert (
-        says in f"{caught.value.where} {caught.value.message}"
+        message in f"{caught.value.where} {caught.value.message}"
         and not caught.value.message.startswith("here")
     )
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         (b'"protected": true', b'"protected": 3', "$.tools.repo-scaffolding_default.protected"),
         (
@@ -205,11 +209,11 @@ def test_what_cannot_be_understood_is_an_error_with_its_place(data: bytes, says:
         (b'"salt"', b'"pepper"', "unknown field `pepper`"),
     ],
 )
-def test_a_damaged_document_names_the_tool(old: bytes, new: bytes, says: str) -> None:
+def test_damaged_state_file_is_refused_with_the_tool(old: bytes, new: bytes, message: str) -> None:
     data = (STATES / "format-1.json").read_bytes()
     with pytest.raises(StateError) as caught:
         decode(data.replace(old, new), "here")
-    assert says in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -225,24 +229,24 @@ def test_a_damaged_document_names_the_tool(old: bytes, new: bytes, says: str) ->
         [{"deep": object()}],
     ],
 )
-def test_what_must_not_or_cannot_be_stored_is_refused(value: Value) -> None:
+def test_secrets_unknowns_and_unstorable_values_are_refused(value: Value) -> None:
     state = State(StateId("l", 1)).with_entry(StateEntry(Address("a", "b"), (), {"x": value}))
     with pytest.raises(StateError):
         encode(state)
 
 
 @pytest.mark.parametrize(("offset", "place"), [(0, (1, 1)), (3, (1, 4)), (4, (2, 1)), (6, (2, 3))])
-def test_a_byte_offset_is_a_line_and_a_column(offset: int, place: tuple[int, int]) -> None:
+def test_line_and_column_of_a_byte_offset(offset: int, place: tuple[int, int]) -> None:
     assert line_column(b"abc\ndef", offset) == place
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_no_content_whatsoever_raises_anything_but_a_state_error(data: bytes) -> None:
+def test_any_content_raises_only_state_errors(data: bytes) -> None:
     with suppress(StateError):
         decode(data, "here")
 
 
-def test_deeply_nested_content_is_an_error_too() -> None:
+def test_deeply_nested_content_is_refused() -> None:
     with pytest.raises(StateError):
         decode(b'{"format": 1, "tools": ' + b"[" * 100_000, "here")
     with pytest.raises(StateError):

@@ -140,6 +140,7 @@ def probe(state_store: StateStore, *, lock_native: bool, only_key: bool = False)
         trials = (*_try_in_turn(state_store, names[0]), *raced)
         return Probe(state_store.location, environment.now(), trials)
     finally:
+        # Also after an error: each probe uses new random names, so leftovers would add up.
         for name in names:
             with suppress(StoreError, OutcomeUnknownError):
                 # A key that stays is harmless: no reader looks at it, and its name explains it.
@@ -222,6 +223,7 @@ def _try_race(state_store: StateStore, keys: Sequence[str]) -> StoreTrial:
 
 
 def _count_winners(state_store: StateStore, key: str) -> int:
+    # The barrier starts all requests together; one after the other would prove nothing.
     start, won, failed = Barrier(RACERS), list[int](), list[DtmError]()
 
     def create(racer: int) -> None:

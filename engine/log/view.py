@@ -179,6 +179,7 @@ def _with_head(state_store: StateStore, found: Snapshot, view: View) -> View | N
     if view.compacted:
         return view
     records = _read_records(state_store, head)
+    # The head names this very snapshot, so they fit whatever happened between the reads.
     if head.base == view.state_file.id and records is not None:
         view.replay.apply(decode_records(records, where))
         return replace(view, records=records)

@@ -44,6 +44,7 @@ def open_session(
     hint of the error names.
     """
     environment = state_store.environment
+    # Incomplete: `Session.claim` sets lineage, salt and plan, and the time of the claim.
     claim = Claim(
         environment.token(),
         environment.now(),
@@ -138,6 +139,7 @@ def _create_session(
         with explain_damage():
             view = _wait_for_last_session(state_store, options, {*dead, *options.over}, emit)
             session = make(view)
+    # Damage is not raised here: `push --force` and `rollback` need a session to repair it.
     except StateError as broken:
         # A damaged state was most likely the snapshot after the newest one in the history.
         known = () if state_store.log == INLINE else read_history(state_store)
@@ -180,6 +182,7 @@ def _wait_for_last_session(
             )
         environment.sleep(min(1.0, lease / 10))
         now = read_view(state_store)
+        # Any change of the version is a commit, and the session that made it is alive.
         if now.head_version != view.head_version:
             view, silent_since = now, environment.clock()
     return view

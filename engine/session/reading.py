@@ -81,6 +81,7 @@ def _active_session(
     This compares wall clocks of two machines, so it is only a hint: no write depends on it.
     """
     claim, environment = view.replay.claim, state_store.environment
+    # The usual case: without an open session in the log no lock has to be read.
     if claim is None or view.replay.ended or view.head is None:
         return "", ""
     logged = claim.session, f"{claim.who} since {claim.at}"
@@ -95,6 +96,8 @@ def _active_session(
     except StoreError:
         # Users who may read the state need not have access to the lock. The log names the session.
         return logged
+    # No lock: the run has crashed. A run with --no-lock is overlooked here, which is acceptable for
+    # a hint.
     if record is None:
         return "", ""
     info = record.info

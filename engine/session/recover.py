@@ -32,6 +32,7 @@ def recover(
     a file twice is harmless. Raises StateError if the file is damaged or belongs to another state.
     """
     rescued, state = rescue_file.decode(data, location), session.state
+    # Sequence numbers mean nothing in another state: they could match by chance.
     if rescued.lineage != state.id.lineage:
         raise StateError(
             f"the rescue file belongs to another state (its lineage is {rescued.lineage}, "
@@ -51,6 +52,7 @@ def recover(
             applied.append(entry.address)
         elif not isinstance(record, Cancelled):  # nothing is lost with a call never made
             refused.append(_refusal(record, entry))
+    # Before the result is reported: after that the user may delete the file.
     if not dry_run:
         session.flush()
     return RecoveryResult(tuple(applied), tuple(refused))

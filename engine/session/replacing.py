@@ -49,6 +49,7 @@ def push_problem(
     """
     if not candidate.id.lineage and not candidate.entries:
         raise StateError("the pushed file holds no state: it has neither a lineage nor tools")
+    # The damage explains more than a refused push would.
     if session.damage and not force:
         raise session.damage
     damaged = "the current state is damaged" if session.damage else ""
@@ -69,8 +70,9 @@ def push_problem(
 def push(session: Session, candidate: State, *, force: bool = False, adopt: bool = False) -> str:
     """Replace the state of a session; return the problem that `force` overrode, "" if none.
 
-    The candidate keeps its serial and lineage; one of DevStream gets new ones. If it is the current
-    state already, nothing is written and the session does not claim. `adopt` makes this location
+    The candidate keeps its serial and lineage; one of DevStream, which has none, gets the current
+    lineage and the next serial. If the candidate is the current state already, nothing is written
+    and the session does not claim. `adopt` makes this location
     the home of a copy. Raises StateError as `push_problem`.
     """
     problem = push_problem(session, candidate, force=force, adopt=adopt)
@@ -95,6 +97,7 @@ def _is_current(session: Session, candidate: State, adopt: bool) -> bool:
 
 
 def _replace(session: Session, state: State, serial: int) -> None:
+    # The claim has given a lineage to the session, which a state of DevStream takes.
     lineage = state.id.lineage or session.state.id.lineage
     session.replace(replace(state, id=StateId(lineage, serial)), exact=True)
 

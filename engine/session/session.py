@@ -186,6 +186,7 @@ class Session:
         recorder = self._require_claim()
         entry = recorder.secrets.filter_optional(entry)
         with self._working.lock:
+            # Under the lock, so that no operation begins after another thread saw the loss.
             if self.lost:
                 raise self.lost
             return recorder.queue.add(self._working.begin(address, action, entry, deadline, digest))
@@ -253,6 +254,7 @@ class Session:
         and lineage of `state`. The session must have claimed.
         """
         queue = self._require_claim().queue
+        # Records that are still queued would be written behind the new snapshot, and applied to it.
         queue.flush()
         with self._working.lock:
             if not exact and has_same_content(state, self.state):

@@ -180,7 +180,7 @@ def runs(seed: int, log: str, appending: bool) -> Counter[str]:
 
 @pytest.mark.parametrize("log", [AUTO, SEPARATE, INLINE])
 @pytest.mark.parametrize("appending", [False, True], ids=["swapping", "appending"])
-def test_alone_in_bad_weather_every_run_ends_well(log: str, appending: bool) -> None:
+def test_single_client_survives_network_faults(log: str, appending: bool) -> None:
     seen: Counter[str] = Counter()
     for seed in range(SEEDS):
         try:
@@ -198,7 +198,7 @@ def test_alone_in_bad_weather_every_run_ends_well(log: str, appending: bool) -> 
         assert seen[kind] >= 5, (kind, seen)
 
 
-def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
+def test_locking_survives_network_faults() -> None:
     for seed in range(SEEDS * 5):
         store, weathered = stormy(seed, appending=False)
         clock, locker = FakeClock(), ObjectLocker(weathered)
@@ -222,7 +222,7 @@ def test_a_lock_is_had_given_back_and_broken_in_bad_weather() -> None:
             assert ObjectLocker(store).read(KEY) is None, f"seed {seed}"
 
 
-def test_a_store_that_stays_away_is_given_up_within_half_a_minute() -> None:
+def test_an_unreachable_store_is_given_up_within_30_seconds() -> None:
     class Away(MemoryStore):
         def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
             raise OutcomeUnknownError("no answer")

@@ -175,7 +175,7 @@ def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededErr
 
 @LOGS
 @pytest.mark.parametrize("take_over", TAKE_OVERS)
-def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running_calls(
+def test_a_superseded_session_names_the_winner_and_saves_calls(
     take_over: Callable[[Place], None], log: str
 ) -> None:
     place = Place(log)
@@ -192,7 +192,7 @@ def test_a_session_that_lost_its_state_is_refused_says_who_and_saves_its_running
 
 
 @LOGS
-def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is_waited_for(
+def test_after_a_force_unlock_one_silent_lease_is_waited_for(
     log: str,
 ) -> None:
     place = Place(log)
@@ -206,7 +206,7 @@ def test_after_a_force_unlock_of_a_lock_that_was_renewed_one_lease_of_silence_is
 
 
 @LOGS
-def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str) -> None:
+def test_a_rescue_file_of_an_ended_session_is_applied_at_once(log: str) -> None:
     place = Place(log)
     with suppress(SupersededError), place.session("a@here") as a:
         a.begin(
@@ -226,7 +226,7 @@ def test_what_was_saved_is_recovered_at_once_since_its_session_is_over(log: str)
 
 
 @LOGS
-def test_the_compaction_itself_is_refused_and_costs_nothing(log: str) -> None:
+def test_a_refused_compaction_loses_nothing(log: str) -> None:
     place = Place(log)
     killable = KillableClient(Client(place.store, place.locker))
 
@@ -263,7 +263,7 @@ class Late:
 
 
 @LOGS
-def test_a_request_that_arrives_after_the_others_compaction_changes_nothing(log: str) -> None:
+def test_a_late_request_after_a_compaction_changes_nothing(log: str) -> None:
     place = Place(log)
     late = Late(place.store)
 
@@ -286,7 +286,7 @@ def test_a_request_that_arrives_after_the_others_compaction_changes_nothing(log:
 
 
 @LOGS
-def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(log: str) -> None:
+def test_a_held_lock_refuses_others_and_readers_see_the_holder(log: str) -> None:
     place = Place(log)
     with place.session("a@here") as a:
         create_tool(a, "a")
@@ -298,7 +298,7 @@ def test_without_taking_over_a_held_lock_keeps_b_out_and_readers_see_who_works(l
         assert not place.look().in_progress
 
 
-def test_an_apply_that_is_overtaken_starts_nothing_more_and_its_running_call_is_saved() -> None:
+def test_a_superseded_apply_stops_and_saves_its_running_call() -> None:
     """Through the executor: the state is lost while a is made."""
     bench, saved = Bench(), dict[str, bytes]()
 

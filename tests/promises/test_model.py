@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[Sequence[str], bool]] = {
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_acknowledged_is_ever_lost(part: int, kind: str) -> None:
+def test_no_acknowledged_record_is_ever_lost(part: int, kind: str) -> None:
     acknowledged, (logs, appending) = 0, KINDS[kind]
     for seed in range(part, SCHEDULES // len(KINDS), PARTS):
         try:
@@ -49,7 +49,7 @@ def test_nothing_acknowledged_is_ever_lost(part: int, kind: str) -> None:
     assert acknowledged > 0
 
 
-def test_the_same_seed_is_the_same_schedule() -> None:
+def test_the_same_seed_gives_the_same_schedule() -> None:
     one, two = play(Story(7)), play(Story(7))
     assert list(one.durable) == list(two.durable) and one.claims == two.claims
 
@@ -59,5 +59,5 @@ def test_a_planted_bug_is_found(bug: type[Distorted]) -> None:
     assert found_after(bug) is not None
 
 
-def test_what_changes_nothing_is_not_found() -> None:
+def test_a_store_without_a_bug_passes() -> None:
     assert found_after(Distorted, limit=20) is None

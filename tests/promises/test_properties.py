@@ -221,7 +221,7 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     [Operation(config(tool("plain.a")), {}, 2, True), Operation(None, {}, 2, False)],
     config(tool("plain.a", key="a2")),
 )
-def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
+def test_any_sequence_of_runs_is_completed_by_one_more_run(
     operations: list[Operation], wanted: Config | None
 ) -> None:
     store = MemoryStore("test")
@@ -235,9 +235,7 @@ def test_every_history_leaves_a_valid_state_that_one_more_run_completes(
 
 @pytest.mark.parametrize("writes", range(1, 30))
 @pytest.mark.parametrize("arrives", [False, True])
-def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(
-    writes: int, arrives: bool
-) -> None:
+def test_a_crash_at_any_commit_of_an_apply_is_repaired(writes: int, arrives: bool) -> None:
     store = MemoryStore("test")
     bench = Bench(store=store)
     first = config(
@@ -258,7 +256,7 @@ def test_a_death_at_every_commit_of_an_apply_that_does_everything_is_made_good(
 @pytest.mark.parametrize("finish", [True, False])
 @pytest.mark.parametrize("arrives", [False, True])
 @pytest.mark.parametrize("writes", range(1, 9))
-def test_a_death_between_two_new_names_leaves_no_edge_into_nowhere(
+def test_a_crash_between_two_moves_leaves_no_dangling_dependency(
     writes: int, arrives: bool, finish: bool
 ) -> None:
     large = "x" * 70_000  # each commit then holds little more than one entry

@@ -44,7 +44,7 @@ def stored(bench: Bench) -> str:
     ).decode()
 
 
-def test_attributes_and_outputs_that_hold_a_secret_are_kept_as_digests_with_their_sources() -> None:
+def test_secrets_in_attributes_and_outputs_become_digests() -> None:
     bench = Bench()
     apply(bench, config(tool("a", value={"path": around("token-1"), "n": 1})))
     resource = bench.state().entries[at("a")].resource
@@ -58,7 +58,7 @@ def test_attributes_and_outputs_that_hold_a_secret_are_kept_as_digests_with_thei
 
 
 @pytest.mark.parametrize(("options", "live"), [(secret, "token-1"), (around, "out/token-1.txt")])
-def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, live: str) -> None:
+def test_a_rotated_secret_is_a_changed_option_not_drift(options: Any, live: str) -> None:
     bench = Bench()
     apply(bench, config(tool("a", value=options("token-1"))))
     assert changes(bench, config(tool("a", value=options("token-1")))) == {}
@@ -76,7 +76,7 @@ def test_a_rotated_secret_is_a_change_of_its_option_and_no_drift(options: Any, l
 
 
 @pytest.mark.parametrize("now", ["stolen", "out/token-1.tx", {"deep": ["stolen"]}])
-def test_another_value_in_the_place_of_a_secret_is_drift_and_is_not_shown(now: Any) -> None:
+def test_another_value_of_a_secret_is_drift_and_not_shown(now: Any) -> None:
     bench, wanted = Bench(), config(tool("a", value=around("token-1")))
     apply(bench, wanted)
     bench.system.things["a"]["value"] = now
@@ -88,7 +88,7 @@ def test_another_value_in_the_place_of_a_secret_is_drift_and_is_not_shown(now: A
     assert "stolen" not in repr(change)
 
 
-def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
+def test_a_secret_output_can_drift_while_an_option_is_rotated() -> None:
     bench = Bench()
 
     class Reset(Thing):
@@ -108,7 +108,7 @@ def test_an_output_that_is_secret_drifts_though_an_option_was_rotated() -> None:
     assert [field.path for field in fields] == [("outputs", "password")]
 
 
-def test_a_secret_that_was_not_known_as_one_is_recorded_anew() -> None:
+def test_a_value_that_became_secret_is_recorded_as_a_digest() -> None:
     bench = Bench()
     apply(bench, config(tool("a", value="token-1")))
     assert "token-1" in stored(bench)
@@ -122,7 +122,7 @@ def test_a_secret_that_was_not_known_as_one_is_recorded_anew() -> None:
     assert isinstance(resource.attributes["value"], Digest)
 
 
-def test_an_option_that_became_secret_is_no_change() -> None:
+def test_an_option_that_became_secret_is_not_a_change() -> None:
     bench = Bench()
     apply(bench, config(tool("a", value=["x", "token-1"])))
     with bench.session() as session:
@@ -133,9 +133,7 @@ def test_an_option_that_became_secret_is_no_change() -> None:
 # What a secret would name
 
 
-def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_before_it_is_made() -> (
-    None
-):
+def test_a_resource_named_by_a_secret_output_is_refused() -> None:
     bench = Bench()
     wanted = config(tool("a"), tool("b", "a", key=Interpolation(("out/", ref("a.password")))))  # type: ignore[arg-type] # a Reference
     assert apply(bench, wanted).failed == (at("b"),)
@@ -148,7 +146,7 @@ def test_a_thing_that_a_secret_output_would_name_is_refused_in_the_plan_or_befor
     assert "secret of" not in stored(bench)
 
 
-def test_a_name_that_is_only_near_a_secret_is_fine() -> None:
+def test_a_name_similar_to_a_secret_is_accepted() -> None:
     bench = Bench()
     made = apply(
         bench, config(tool("secret-key", token=secret("secret-key"), value=around("secret-key")))
@@ -156,7 +154,7 @@ def test_a_name_that_is_only_near_a_secret_is_fine() -> None:
     assert made.done == {Action.CREATE: 1}
 
 
-def test_an_id_that_holds_a_secret_is_not_recorded_and_identity_finds_the_thing() -> None:
+def test_an_id_with_a_secret_is_not_recorded_but_identified() -> None:
     class Telling(Thing):
         """Calls its things by more than their key."""
 
@@ -217,9 +215,7 @@ AGAIN = "set the value that the tool was created with"
         ),
     ],
 )
-def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_anything_runs(
-    source: str, hint: str
-) -> None:
+def test_a_missing_secret_in_a_text_is_reported_before_any_call(source: str, hint: str) -> None:
     bench = Bench()
     apply(bench, config(tool("blind.a", value=Secret("token-1", (source,)))))
     with bench.session() as session:
@@ -239,9 +235,7 @@ def test_a_secret_inside_another_option_that_a_delete_needs_is_missed_before_any
 @pytest.mark.parametrize(
     ("recorded", "given"), [(8080, "8080"), ("8080", "8080"), (True, "true"), (1.1, "1.10")]
 )
-def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
-    recorded: Any, given: str
-) -> None:
+def test_a_recalled_secret_has_its_original_type(recorded: Any, given: str) -> None:
     bench = Bench()
     bench.secrets["var t"] = given
     apply(bench, config(tool("a", value=Secret(recorded, ("var t",)))))
@@ -251,7 +245,7 @@ def test_a_secret_comes_back_as_what_it_was_when_it_was_given_as_text(
     assert recalled["value"] == Secret(recorded, ("var t",))
 
 
-def test_a_text_around_a_variable_is_put_together_again() -> None:
+def test_a_text_with_a_secret_variable_is_recalled() -> None:
     bench = Bench()
     bench.secrets["var t"] = "token-1"
     apply(bench, config(tool("a", value=join_parts(["x-", Secret("token-1", ("var t",))], ""))))

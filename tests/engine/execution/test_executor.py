@@ -106,7 +106,7 @@ def numbered(text: str, reference: Any) -> Interpolation:
 # What is done and recorded
 
 
-def test_an_apply_makes_records_and_leaves_nothing_to_do() -> None:
+def test_an_apply_creates_records_and_leaves_nothing_to_do() -> None:
     bench, wanted = (
         Bench(),
         config(tool("a", value=1), tool("b", "a", value=ref("a.serial")), total=ref("b.value")),
@@ -135,7 +135,7 @@ def test_an_apply_makes_records_and_leaves_nothing_to_do() -> None:
     assert bench.events[-1] == summary
 
 
-def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependents_call() -> None:
+def test_records_are_durable_before_the_calls_that_need_them() -> None:
     bench = Bench()
     seen: dict[str, Any] = {}
 
@@ -162,7 +162,7 @@ def test_every_begin_is_durable_before_its_call_and_every_done_before_a_dependen
     assert pendings(bench) == {"a": None, "b": None}
 
 
-def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
+def test_independent_changes_run_in_parallel_up_to_the_limit() -> None:
     bench, together = Bench(), threading.Barrier(3, timeout=10)
     busy: list[int] = []
 
@@ -178,7 +178,7 @@ def test_independent_changes_run_in_parallel_and_no_more_than_asked() -> None:
     }
 
 
-def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
+def test_a_failure_skips_only_its_dependents() -> None:
     bench = Bench()
     bench.system.faults = {
         "create a": failing(ProviderError("quota of ann@example used up", hint="ask for more"))
@@ -204,7 +204,7 @@ def test_a_failure_skips_its_dependents_and_nobody_else() -> None:
     assert sorted(bench.system.effects) == ["a", "b", "c", "x", "y"]
 
 
-def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_tools() -> None:
+def test_a_failed_update_keeps_its_old_dependency() -> None:
     bench = Bench()
     apply(
         bench,
@@ -223,7 +223,7 @@ def test_what_a_failed_update_was_to_do_without_is_still_there_beside_replaced_t
     assert is_empty(bench, wanted)
 
 
-def test_a_reference_that_cannot_be_resolved_at_last_is_a_failure_and_never_a_skip() -> None:
+def test_an_unresolvable_reference_is_a_failure_not_a_skip() -> None:
     bench = Bench()
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
     summary = apply(bench, config(tool("open.a"), tool("b", "open.a", value=reference)))
@@ -269,7 +269,7 @@ PASSING = ProviderError("busy", retryable=True)
         ("create blind.a", [PASSING], {"create": 2, "read": 0}, "made"),
     ],
 )
-def test_each_kind_of_error_costs_a_known_number_of_calls(
+def test_each_kind_of_error_causes_a_known_number_of_calls(
     fault: str, errors: Any, calls: dict[str, int], state: str
 ) -> None:
     bench = Bench()
@@ -306,9 +306,7 @@ def test_each_kind_of_error_costs_a_known_number_of_calls(
     ["create a", "after create a", "after update u", "update u", "delete d", "after delete d"],
 )
 @pytest.mark.parametrize("error", [UNKNOWN_OUTCOME, ProviderError("no")])
-def test_the_next_run_completes_what_failed_and_makes_nothing_twice(
-    fault: str, error: Exception
-) -> None:
+def test_the_next_run_completes_failures_without_duplicates(fault: str, error: Exception) -> None:
     bench = Bench()
     apply(bench, config(tool("u", value=1), tool("d")))
     bench.system.faults = {fault: failing(error)}
@@ -321,7 +319,7 @@ def test_the_next_run_completes_what_failed_and_makes_nothing_twice(
     assert bench.system.things["u"]["value"] == 2
 
 
-def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> None:
+def test_a_wrong_prediction_names_the_plugin_and_is_recorded() -> None:
     bench = Bench()
 
     class Liar(Thing):
@@ -345,7 +343,7 @@ def test_a_plugin_that_predicts_wrongly_is_named_and_its_thing_recorded() -> Non
 # Real values
 
 
-def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> None:
+def test_a_change_decided_with_real_values_only_gets_milder() -> None:
     bench = Bench()
     first = config(
         tool("a", value=1),
@@ -369,7 +367,7 @@ def test_with_real_values_a_change_is_decided_again_and_only_gets_milder() -> No
     assert is_empty(bench, first)
 
 
-def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
+def test_an_unnecessary_replace_deletes_nothing() -> None:
     bench = Bench()
     wanted = config(tool("a"), tool("b", "a", key=numbered("b", ref("a.serial")), value=1))
     apply(bench, wanted)
@@ -385,7 +383,7 @@ def test_a_replace_that_turns_out_needless_deletes_nothing() -> None:
     assert is_empty(bench, wanted)
 
 
-def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun() -> None:
+def test_a_new_tool_with_an_unknown_name_is_looked_up_first() -> None:
     bench = Bench()
     bench.system.things["1"] = {"value": None, "color": "red", "serial": 0}
     summary = apply(bench, config(tool("a"), tool("b", "a", key=numbered("", ref("a.serial")))))
@@ -398,7 +396,7 @@ def test_a_new_tool_whose_name_was_unknown_is_looked_up_right_before_it_is_begun
 # Order
 
 
-def test_a_replaced_tool_ends_after_its_dependents_and_comes_back_before_them() -> None:
+def test_a_replace_deletes_after_and_creates_before_dependents() -> None:
     bench = Bench()
     apply(bench, config(tool("d", key="d1"), tool("f", "d", key="f1"), tool("g", "f")))
     bench.system.calls.clear()
@@ -413,7 +411,7 @@ def summary_of(bench: Bench) -> ApplySummary:
     return found
 
 
-def test_a_removed_tool_goes_only_when_those_that_used_it_do_without() -> None:
+def test_a_tool_is_deleted_after_its_former_dependents_change() -> None:
     bench = Bench()
     apply(bench, config(tool("old"), tool("user", "old"), tool("kept", "old")))
     bench.system.calls.clear()
@@ -426,7 +424,7 @@ def test_a_removed_tool_goes_only_when_those_that_used_it_do_without() -> None:
     assert [entry.depends_on for entry in bench.state().entries.values()] == [(), ()]
 
 
-def test_a_tool_stays_while_the_change_that_would_do_without_it_failed() -> None:
+def test_a_tool_stays_if_the_change_of_its_dependent_fails() -> None:
     bench = Bench()
     apply(bench, config(tool("old"), tool("user", "old")))
     bench.system.faults = {"update user": failing(ProviderError("no"))}
@@ -435,7 +433,7 @@ def test_a_tool_stays_while_the_change_that_would_do_without_it_failed() -> None
     assert "old" in bench.system.things
 
 
-def test_a_replace_whose_dependency_fails_is_not_even_ended() -> None:
+def test_a_replace_with_a_failed_dependency_deletes_nothing() -> None:
     bench = Bench()
     apply(bench, config(tool("a"), tool("b", "a", key="b1")))
     bench.system.faults = {"update a": failing(ProviderError("no"))}
@@ -444,7 +442,7 @@ def test_a_replace_whose_dependency_fails_is_not_even_ended() -> None:
     assert bench.system.count("delete") == 0
 
 
-def test_destroy_goes_in_true_reverse_order_by_recorded_edges() -> None:
+def test_destroy_follows_recorded_dependencies_in_reverse() -> None:
     bench = Bench()
     apply(bench, config(tool("z"), tool("m", "z"), tool("a", "m"), x=1))
     bench.system.calls.clear()
@@ -461,7 +459,7 @@ def test_destroy_goes_in_true_reverse_order_by_recorded_edges() -> None:
 # Records without a call
 
 
-def test_a_move_is_recorded_with_everything_that_points_to_it_and_calls_nothing() -> None:
+def test_a_move_updates_its_dependents_and_calls_nothing() -> None:
     bench = Bench()
     secret = Secret("hush hush", ("env A",))
     apply(bench, config(tool("oldthing.a", token=secret), tool("b", "oldthing.a")))
@@ -476,7 +474,7 @@ def test_a_move_is_recorded_with_everything_that_points_to_it_and_calls_nothing(
     assert is_empty(bench, wanted)
 
 
-def test_edges_and_protection_alone_are_rewritten_without_a_call_and_not_counted() -> None:
+def test_dependencies_and_protection_are_rewritten_uncalled() -> None:
     bench = Bench()
     apply(bench, config(tool("a"), tool("b")))
     bench.system.calls.clear()
@@ -507,7 +505,7 @@ def crashed(bench: Bench, fault: str, wanted: Config) -> None:
             executor.apply(plan, wanted, session, bench.operations, emit=emit)
 
 
-def test_what_a_dead_run_began_is_found_adopted_and_not_made_again() -> None:
+def test_a_resource_begun_by_a_dead_run_is_adopted() -> None:
     bench, wanted = Bench(), config(tool("a", value=1))
     crashed(bench, "after create a", wanted)
     while "a" not in bench.system.things:
@@ -517,7 +515,7 @@ def test_what_a_dead_run_began_is_found_adopted_and_not_made_again() -> None:
     assert is_empty(bench, wanted)
 
 
-def test_the_token_is_the_same_in_every_try_and_in_the_run_that_recovers() -> None:
+def test_the_token_is_the_same_in_every_attempt_and_recovery() -> None:
     bench, wanted = Bench(), config(tool("a"))
     bench.system.faults = {"create a": failing(PASSING, PASSING, ProviderError("no"))}
     apply(bench, wanted)
@@ -533,7 +531,7 @@ def test_the_token_is_the_same_in_every_try_and_in_the_run_that_recovers() -> No
 # What a person must say or provide first
 
 
-def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is_resolved() -> None:
+def test_an_unknown_outcome_must_be_resolved_before_any_change() -> None:
     bench, wanted = Bench(), config(tool("blind.a"), tool("b"))
     bench.system.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     assert apply(bench, config(tool("blind.a"))).failed == (at("blind.a"),)
@@ -550,7 +548,9 @@ def test_an_unclear_outcome_stops_everything_before_the_first_change_until_it_is
     ("verdict", "effects"),
     [(ResolutionKind.RETRY, ["a", "a"]), (ResolutionKind.FORGET, ["a", "a"])],
 )
-def test_retry_and_forget_make_it_again(verdict: ResolutionKind, effects: list[str]) -> None:
+def test_retry_and_forget_create_the_resource_again(
+    verdict: ResolutionKind, effects: list[str]
+) -> None:
     bench, wanted = Bench(), config(tool("blind.a"))
     bench.system.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     apply(bench, wanted)
@@ -561,7 +561,7 @@ def test_retry_and_forget_make_it_again(verdict: ResolutionKind, effects: list[s
     assert bench.system.effects == effects
 
 
-def test_a_secret_that_a_delete_needs_is_missed_before_anything_runs() -> None:
+def test_a_missing_delete_secret_is_reported_before_any_call() -> None:
     bench = Bench()
     bench.secrets["env T"] = "the token"
     apply(bench, config(tool("a", token=Secret("the token", ("env T",)))))
@@ -583,7 +583,7 @@ class Needy(Thing):
         return ["the program frobnicate is not installed"] if options.key else []
 
 
-def test_what_providers_require_is_missed_before_anything_runs() -> None:
+def test_missing_requirements_are_reported_before_any_call() -> None:
     bench, wanted = Bench(), config(tool("a"), tool("open.b"))
     used = replace(
         bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.system)}
@@ -619,7 +619,7 @@ class Copying(Thing):
         ([tool("a", "x", value=ref("x.value")), tool("x", value="absent")], True),
     ],
 )
-def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_anything_runs(
+def test_a_missing_path_is_reported_before_any_call(
     wanted: list[ToolSpec], refused: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "there").touch()
@@ -642,7 +642,7 @@ def test_a_path_that_is_not_there_and_that_nothing_could_make_is_missed_before_a
     )
 
 
-def test_a_plan_of_an_older_state_is_refused() -> None:
+def test_a_plan_for_an_older_state_is_refused() -> None:
     bench, wanted = Bench(), config(tool("a"))
     with bench.session() as session:
         plan = bench.plan(wanted, session)
@@ -691,7 +691,7 @@ def timed(name: str, seconds: float, **options: Any) -> Any:
     )
 
 
-def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() -> None:
+def test_an_overdue_call_is_given_up_and_stays_unfinished() -> None:
     bench, hold = Bench(), threading.Event()
     bench.system.faults = {"create slow": [lambda: hold.wait(20)]}
     start = time.monotonic()
@@ -714,7 +714,7 @@ def test_a_call_that_overruns_its_deadline_is_given_up_and_its_begin_stands() ->
     assert (found.action, found.message) == ("create", None)
 
 
-def test_providers_are_told_their_deadline_and_may_report() -> None:
+def test_providers_get_a_deadline_and_may_report_progress() -> None:
     bench = Bench()
     deadlines: list[float] = []
 
@@ -733,7 +733,7 @@ def test_providers_are_told_their_deadline_and_may_report() -> None:
     assert [(e.text, e.fraction) for e in events(bench, ApplyProgress)] == [("halfway", 0.5)] * 2
 
 
-def test_a_long_operation_gives_signs_of_life() -> None:
+def test_a_long_operation_emits_progress_events() -> None:
     bench = Bench()
     start = time.monotonic()
     bench.system.faults = {"create a": [lambda: time.sleep(0.5)]}
@@ -746,7 +746,7 @@ def test_a_long_operation_gives_signs_of_life() -> None:
 # Stopping
 
 
-def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
+def test_one_stop_request_starts_nothing_and_lets_calls_end() -> None:
     bench, stop = Bench(), StopRequest()
     bench.system.faults = {"create a": [stop.request]}
     wanted = config(tool("a"), tool("b", "a"), tool("c"))
@@ -761,7 +761,7 @@ def test_asked_to_stop_once_nothing_new_starts_and_what_runs_ends() -> None:
     assert apply(bench, wanted).done == {Action.CREATE: 2}
 
 
-def test_a_fault_of_our_own_in_a_worker_ends_its_step_and_not_the_run(
+def test_an_internal_error_in_a_worker_fails_only_its_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = Bench()
@@ -779,7 +779,7 @@ def test_a_fault_of_our_own_in_a_worker_ends_its_step_and_not_the_run(
     assert set(pendings(bench)) == {"a", "b"}
 
 
-def test_asked_twice_calls_are_told_and_begins_stand() -> None:
+def test_a_second_stop_request_cancels_calls_and_keeps_begins() -> None:
     bench, stop = Bench(), StopRequest()
 
     class Patient(Thing):
@@ -807,7 +807,7 @@ def test_asked_twice_calls_are_told_and_begins_stand() -> None:
     assert found["a"].message is None
 
 
-def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
+def test_a_second_stop_request_leaves_a_hanging_call_behind() -> None:
     bench, stop, hold = Bench(), StopRequest(), threading.Event()
 
     def hang() -> None:
@@ -828,7 +828,7 @@ def test_asked_twice_a_call_that_does_not_listen_is_left_behind() -> None:
     assert [e.cancelling for e in events(bench, Stopping)] == [True]
 
 
-def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
+def test_a_stop_request_ends_the_pause_before_a_retry() -> None:
     bench, stop = Bench(), StopRequest()
     bench.system.faults = {"create a": failing(PASSING, PASSING)}
     summary = apply(bench, config(tool("a")), stop=stop, sleep=lambda _seconds: stop.request())
@@ -836,7 +836,7 @@ def test_a_pause_before_another_try_ends_when_asked_to_stop() -> None:
     assert bench.system.count("create") == 1
 
 
-def test_whoever_lost_the_state_starts_nothing_more_and_says_so() -> None:
+def test_a_superseded_run_starts_nothing_more_and_reports_it() -> None:
     bench = Bench()
 
     def take_over() -> None:
@@ -871,9 +871,7 @@ class Counting:
 
 
 @pytest.mark.parametrize(("plugin", "least", "most"), [("open", 2, 45), ("blind", 50, 250)])
-def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
-    plugin: str, least: int, most: int
-) -> None:
+def test_begin_records_run_ahead_only_with_an_identity(plugin: str, least: int, most: int) -> None:
     bench = Bench()
     ahead: list[int] = []
     wanted = config(*(tool(f"{plugin}.n{i}") for i in range(100)))
@@ -899,7 +897,7 @@ def test_begins_run_ahead_of_their_calls_but_for_what_cannot_be_found_again(
         assert max(ahead) > 2
 
 
-def test_a_begin_that_is_never_called_is_taken_back() -> None:
+def test_an_operation_that_is_never_called_is_cancelled() -> None:
     bench, stop = Bench(), StopRequest()
     bench.system.faults = {"create *": [stop.request]}
     summary = apply(bench, config(*(tool(f"n{i}") for i in range(20))), stop=stop, parallelism=1)
@@ -908,7 +906,7 @@ def test_a_begin_that_is_never_called_is_taken_back() -> None:
     assert len(summary.skipped) == 19
 
 
-def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_recorded() -> None:
+def test_a_failed_root_output_leaves_the_others_recorded() -> None:
     bench = Bench()
     reference: Any = replace(ref("a.value"), address=at("open.a"), path=("nothing",))  # type: ignore[type-var] # a Reference
     summary = apply(bench, config(tool("open.a"), good=1, bad=reference))
@@ -919,7 +917,7 @@ def test_an_output_that_cannot_be_worked_out_is_an_error_and_the_others_are_reco
     assert bench.state().outputs == {"good": 1}
 
 
-def test_outputs_of_what_failed_stay_as_they_were() -> None:
+def test_root_outputs_of_failed_tools_keep_their_values() -> None:
     bench = Bench()
     apply(bench, config(tool("a", value=1), x=ref("a.value")))
     bench.system.faults = {"update a": failing(ProviderError("no"))}

@@ -33,7 +33,7 @@ def there(*keys: str) -> FakeSystem:
     return FakeSystem({key: {"value": None, "color": "red", "serial": 1} for key in keys})
 
 
-def test_every_recorded_tool_is_read_exactly_once_and_new_ones_with_a_known_identity_too() -> None:
+def test_recorded_and_identifiable_new_tools_are_read_once() -> None:
     system = there("a", "b", "gone-from-config")
     wanted = config(
         tool("a"),
@@ -77,13 +77,15 @@ def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
         (entry("blind.a", pending=pending("delete")), ["read a"]),
     ],
 )
-def test_an_unfinished_tool_is_looked_up_where_it_was_begun(known: Any, calls: list[str]) -> None:
+def test_an_unfinished_tool_is_looked_up_by_its_recorded_options(
+    known: Any, calls: list[str]
+) -> None:
     system = FakeSystem()
     read(config(tool(known.address.dotted)), state(known), operations(system))
     assert system.calls == calls
 
 
-def test_what_a_person_adopts_is_read_by_the_id_given() -> None:
+def test_an_adopted_resource_is_read_by_the_given_id() -> None:
     system = there("id-7")
     known = state(entry("blind.a", created=False, pending=pending("create")))
     live = read(
@@ -119,7 +121,7 @@ class Seen(Thing):
         (None, {}, None),
     ],
 )
-def test_options_are_the_configs_or_else_the_recorded_ones_with_secrets_evaluated_again(
+def test_reads_use_options_of_the_config_or_recorded_ones(
     wanted: Any, secrets: dict[str, str], token: str | None
 ) -> None:
     system = there("a")
@@ -161,7 +163,7 @@ NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
         (None, {}, "read"),
     ],
 )
-def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(
+def test_a_resource_named_by_a_secret_needs_a_recorded_one(
     wanted: Any, env: dict[str, str], outcome: str
 ) -> None:
     system = there("x-old.txt", "x-new.txt", "y.txt")
@@ -178,7 +180,7 @@ def test_a_thing_that_a_secret_names_is_the_recorded_one_or_an_error(
         assert system.calls == [outcome]
 
 
-def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() -> None:
+def test_all_failures_are_collected_and_plugin_bugs_are_named() -> None:
     def fail(error: Exception) -> Any:
         def fault() -> None:
             raise error
@@ -201,7 +203,7 @@ def test_every_failure_is_collected_and_a_fault_of_the_plugin_is_called_one() ->
     assert list(live.resources) == [at("ok")]
 
 
-def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
+def test_reads_run_in_parallel_up_to_the_limit() -> None:
     together = threading.Barrier(4, timeout=10)
     busy: list[int] = []
 
@@ -222,7 +224,7 @@ def test_reads_run_in_parallel_and_no_more_than_asked() -> None:
     assert len(live.resources) == 12
 
 
-def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> None:
+def test_a_hanging_read_is_given_up_and_the_others_go_on() -> None:
     hold = threading.Event()
     system = there("a", "b")
     system.faults = {"read a": [hold.wait]}
@@ -240,7 +242,7 @@ def test_a_read_that_does_not_come_back_is_given_up_and_the_others_go_on() -> No
     assert at("b") in live.resources
 
 
-def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_begin() -> None:
+def test_an_interrupt_cancels_reads_and_waits_for_them() -> None:
     begun, ended = list[str](), list[str]()
 
     class Slow(Thing):
@@ -263,7 +265,7 @@ def test_reads_that_are_interrupted_are_told_to_stop_and_waited_for_and_no_more_
     assert sorted(ended) == sorted(begun) and 1 <= len(begun) <= 2
 
 
-def test_secrets_that_providers_report_are_known_as_such() -> None:
+def test_secrets_in_reported_resources_are_marked() -> None:
     system = there("a")
     used = operations(system)
     live = read(config(), state(entry("a")), used)

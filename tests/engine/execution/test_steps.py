@@ -60,13 +60,13 @@ def scheduled(changes: list[Change], known: dict[str, str]) -> list[str]:
         ([change("m", Action.MOVE), change("n", Action.RECOVER, "m")], {}, "+m +n"),
     ],
 )
-def test_making_goes_with_the_dependencies_and_ending_against_them(
+def test_apply_follows_dependencies_and_removal_reverses_them(
     changes: list[Change], known: dict[str, str], expected: str
 ) -> None:
     assert " ".join(scheduled(changes, known)) == expected
 
 
-def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
+def test_only_preferred_edges_are_left_out_in_a_cycle() -> None:
     """`x` used `d`, which used `q`; now `x` uses `q` itself, `d` goes and `q` is replaced."""
     changes = [
         change("q", Action.REPLACE),
@@ -77,7 +77,7 @@ def test_where_no_order_suits_everybody_only_wishes_are_given_up() -> None:
     assert found == ["-d", "-q", "+q", "+x"]
 
 
-def test_wishes_that_cannot_all_be_granted_spoil_no_other() -> None:
+def test_preferred_edges_of_a_cycle_do_not_affect_others() -> None:
     """`b` cannot wait for the new `c`; but `d` can stay until `a` does without it."""
     changes = [
         change("c", Action.REPLACE),
@@ -104,7 +104,7 @@ def test_ten_thousand_steps_are_scheduled_in_linear_time() -> None:
     assert found[-1] == Step(at("n9999"), Phase.APPLY)
 
 
-def test_ten_thousand_wishes_that_close_circles_are_given_up_in_linear_time() -> None:
+def test_ten_thousand_cycles_are_resolved_in_linear_time() -> None:
     names = [f"n{index}" for index in range(10_000)]
     changes = [
         change(name, Action.REPLACE, *names[max(0, i - 1) : i]) for i, name in enumerate(names)

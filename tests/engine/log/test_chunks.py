@@ -28,7 +28,7 @@ class ChunklessStore(MemoryStore):
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_whatever_keeps_a_chunk_from_being_written_no_acknowledged_record_is_lost(
+def test_a_failed_chunk_write_loses_no_acknowledged_record(
     background: bool,
 ) -> None:
     store, acknowledged = ChunklessStore("chunkless"), 0

@@ -69,7 +69,7 @@ def run_in_threads(count: int, work: Callable[[int], None]) -> None:
         thread.join()
 
 
-def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
+def test_a_hundred_callers_share_a_few_writes(tmp_path: Path) -> None:
     """On a store of 20 ms: as many writes as one thread has records are ideal."""
     store = SlowStore(tmp_path)
 
@@ -84,7 +84,7 @@ def test_a_hundred_callers_share_few_writes(tmp_path: Path) -> None:
         assert session.state.entries == dict(read_state(StateStore(store, KEY)).state.entries)
 
 
-def test_each_caller_goes_on_only_when_another_process_can_read_its_record(tmp_path: Path) -> None:
+def test_a_caller_continues_once_others_can_read_its_record(tmp_path: Path) -> None:
     store, unseen, asking = SlowStore(tmp_path), list[str](), Lock()
     command = [sys.executable, "-c", WATCH, str(tmp_path), KEY]
     watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -124,7 +124,7 @@ def test_batches_are_written_in_order_and_never_two_at_once() -> None:
     assert written == list(range(500))
 
 
-def test_a_batch_does_not_outgrow_its_limit() -> None:
+def test_a_batch_does_not_exceed_its_limit() -> None:
     sizes: list[int] = []
     queue = GroupCommit(lambda _, data: sizes.append(len(data)), lambda: None, background=False)
     for number in range(40):
@@ -137,7 +137,7 @@ def test_a_batch_does_not_outgrow_its_limit() -> None:
 @pytest.mark.parametrize(
     "error", [SupersededError("over"), StoreError("full"), ValueError("a bug")]
 )
-def test_after_an_error_every_caller_is_told_and_the_records_are_kept(
+def test_after_an_error_all_callers_fail_and_records_are_kept(
     error: Exception, background: bool
 ) -> None:
     def commit(records: Sequence[Record], _data: bytes) -> None:
@@ -156,7 +156,7 @@ def test_after_an_error_every_caller_is_told_and_the_records_are_kept(
     assert queue.rejected == [record(2), record(3)]
 
 
-def test_compaction_keeps_nobody_waiting() -> None:
+def test_compaction_does_not_block_callers() -> None:
     order: list[str] = []
     queue = GroupCommit(
         lambda *_: order.append("commit"), lambda: order.append("settle"), background=False
@@ -166,7 +166,7 @@ def test_compaction_keeps_nobody_waiting() -> None:
     queue.close()
 
 
-def test_a_session_of_many_records_stays_linear(tmp_path: Path) -> None:
+def test_a_session_takes_linear_time_in_its_records(tmp_path: Path) -> None:
     """Snapshots cost a bounded multiple of the log, however long it grows.
 
     A fold waits for a log as long as the state, so each costs what was logged since the last one.

@@ -16,7 +16,7 @@ from engine.session.reading import read_state
 from engine.session.replacing import push
 
 
-def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -> None:
+def test_each_change_adds_a_snapshot_and_the_31st_deletes_one() -> None:
     store = MemoryStore("m")
     for number in range(32):
         with new_session(store) as session:
@@ -29,7 +29,7 @@ def test_each_changing_run_leaves_one_snapshot_and_the_31st_drops_the_oldest() -
     )
 
 
-def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
+def test_after_a_push_of_a_lower_serial_age_decides_pruning() -> None:
     store = MemoryStore("m")
     for number in range(5):
         with new_session(store) as session:
@@ -48,7 +48,7 @@ def test_after_a_forced_push_of_a_lower_serial_age_decides() -> None:
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"n0", "m0", "m1", "m2"}
 
 
-def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
+def test_other_keys_are_neither_listed_nor_deleted() -> None:
     store = MemoryStore("m")
     store.write(f"{KEY}.history/notes.txt", b"mine", expect=None)
     store.write(f"{KEY}2.history/1-aaaaaaaa", b"another state's", expect=None)
@@ -58,7 +58,7 @@ def test_foreign_keys_are_neither_listed_nor_dropped() -> None:
     assert read_history(StateStore(store, KEY)) == () and len(list(store.list(f"{KEY}"))) == 4
 
 
-def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
+def test_pruning_by_serial_reads_no_snapshot() -> None:
     class Watched(MemoryStore):
         reads: ClassVar[list[str]] = []
 
@@ -76,7 +76,7 @@ def test_dropping_reads_no_snapshot_as_long_as_serials_tell_the_age() -> None:
     )
 
 
-def test_what_is_gone_is_an_error() -> None:
+def test_loading_a_deleted_snapshot_is_an_error() -> None:
     store = MemoryStore("m")
     for name in ("a", "b"):
         with new_session(store) as session:
@@ -87,7 +87,7 @@ def test_what_is_gone_is_an_error() -> None:
         load_snapshot(StateStore(store, KEY), past)
 
 
-def test_an_entry_made_by_hand_is_equal_to_a_read_one() -> None:
+def test_a_constructed_entry_equals_a_read_one() -> None:
     store = MemoryStore("m")
     with new_session(store) as session:
         create_tool(session, "a", {"x": [1, 2.5, None]})

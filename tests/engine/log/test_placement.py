@@ -69,7 +69,7 @@ def inside(store: Store) -> bool:
     return found is not None and b'\n  "log": ' in found.data
 
 
-def test_inline_makes_no_call_outside_the_key() -> None:
+def test_inline_touches_no_object_but_the_state_file() -> None:
     place = MemoryStore("m")
     store = RestrictedStore(place, KEY)
     run(store, INLINE, "a", "b")
@@ -80,7 +80,7 @@ def test_inline_makes_no_call_outside_the_key() -> None:
     assert store.denied == [] and list(place.list("")) == [KEY]
 
 
-def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
+def test_a_denied_log_stays_inline_with_one_warning() -> None:
     place, heard = MemoryStore("m"), list[Event]()
     store = RestrictedStore(place, KEY)
     run(store, AUTO, "a", emit=heard.append)
@@ -98,7 +98,7 @@ def test_a_denied_log_stays_inside_and_that_is_told_once() -> None:
     )
 
 
-def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
+def test_a_user_with_more_access_leaves_an_inline_log_alone() -> None:
     place = MemoryStore("m")
     run(RestrictedStore(place, KEY), AUTO, "a")
     run(place, AUTO, "b")
@@ -110,7 +110,7 @@ def test_who_may_more_leaves_the_log_where_those_who_may_less_need_it() -> None:
     }
 
 
-def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
+def test_denied_access_to_a_separate_log_names_the_next_step() -> None:
     place = MemoryStore("m")
     run(place, AUTO, "a")
     for log in (AUTO, INLINE):
@@ -120,7 +120,7 @@ def test_who_may_not_read_the_log_beside_is_told_what_to_do() -> None:
     assert tool_names(read_state(StateStore(place, KEY)).state) == {"a"}
 
 
-def test_a_log_that_must_be_beside_is_never_inside_in_silence() -> None:
+def test_a_required_separate_log_never_falls_back_to_inline() -> None:
     with pytest.raises(StoreAccessError):
         run(RestrictedStore(MemoryStore("m"), KEY), SEPARATE, "a")
 
@@ -137,7 +137,7 @@ def move(store: Store, log: str, name: str = "") -> bool:
 @pytest.mark.parametrize(
     "store", [MemoryStore("m"), AppendingMemoryStore("m")], ids=["swapping", "appending"]
 )
-def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
+def test_move_log_moves_the_log_in_both_directions(store: Store) -> None:
     run(store, AUTO, "n0")
     for number, log in enumerate([INLINE, INLINE, SEPARATE, INLINE, SEPARATE, SEPARATE], 1):
         before = inside(store)
@@ -151,14 +151,14 @@ def test_the_log_moves_when_it_is_told_to(store: Store) -> None:
     assert {"m1", "m3", "m4", "m5"} <= tool_names(read_state(StateStore(store, KEY)).state)
 
 
-def test_a_log_that_was_placed_stays_though_nothing_was_recorded() -> None:
+def test_a_placed_log_stays_even_without_any_record() -> None:
     store = MemoryStore("m")
     run(store, INLINE)
     run(store, AUTO, "a")
     assert inside(store)
 
 
-def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
+def test_a_dead_first_session_does_not_prevent_a_move() -> None:
     store = MemoryStore("m")
     killable = KillableClient(Client(store, ObjectLocker(store)))
     killable.store.after = lambda key: killable.kill() if key == KEY else None
@@ -170,7 +170,7 @@ def test_the_first_session_that_died_does_not_decide_against_a_move() -> None:
     assert inside(store)
 
 
-def test_there_must_be_a_sound_state_to_move_the_log_of() -> None:
+def test_moving_the_log_needs_an_undamaged_state() -> None:
     store = MemoryStore("m")
     with (
         new_session(store, AUTO) as session,
@@ -218,7 +218,7 @@ def test_a_dry_run_of_a_move_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("there", "asked"), [(INLINE, SEPARATE), (SEPARATE, INLINE)])
-def test_a_setting_that_contradicts_the_state_is_refused(there: str, asked: str) -> None:
+def test_a_setting_that_contradicts_the_placement_is_refused(there: str, asked: str) -> None:
     store = MemoryStore("m")
     run(store, there, "a")
     with pytest.raises(StateError, match=f"state.log is {asked}") as refused:
@@ -247,7 +247,7 @@ def test_what_a_killed_run_recorded_survives_a_move(log: str) -> None:
 @pytest.mark.parametrize("call", range(1, 8))
 @pytest.mark.parametrize("log", [SEPARATE, INLINE])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: bool) -> None:
+def test_a_crash_while_the_log_moves_loses_nothing(log: str, call: int, after: bool) -> None:
     store, writes = MemoryStore("m"), 0
     killable = KillableClient(Client(store, ObjectLocker(store)))
     run(store, INLINE if log == SEPARATE else SEPARATE, "a", "b")
@@ -276,7 +276,7 @@ def test_a_death_while_the_log_moves_loses_nothing(log: str, call: int, after: b
 
 @pytest.mark.parametrize("slow", [SEPARATE, INLINE])
 @pytest.mark.parametrize("moves", [False, True], ids=["stays", "moves"])
-def test_a_session_that_lost_its_state_is_refused(slow: str, moves: bool) -> None:
+def test_a_superseded_session_is_refused(slow: str, moves: bool) -> None:
     store = MemoryStore("m")
     run(store, slow, "a")
 
@@ -348,7 +348,7 @@ def _many(session: Session, count: int) -> None:
     session.flush()
 
 
-def test_a_long_log_inside_is_folded_in_mid_session() -> None:
+def test_a_long_inline_log_is_compacted_during_the_session() -> None:
     store = MemoryStore("m")
     with new_session(
         store,
@@ -366,7 +366,7 @@ def test_a_long_log_inside_is_folded_in_mid_session() -> None:
     assert read_state(StateStore(store, KEY)).state.id.serial > 2 and list(store.list("")) == [KEY]
 
 
-def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one() -> None:
+def test_the_state_file_is_complete_only_between_runs() -> None:
     store = MemoryStore("m")
     with new_session(store, INLINE) as session:
         session.claim()
@@ -382,7 +382,7 @@ def test_at_rest_the_document_is_complete_and_in_mid_run_it_is_not_taken_for_one
     assert b'"log"' not in encode(read_state(StateStore(store, KEY)).state)
 
 
-def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
+def test_a_state_file_reformatted_during_a_run_is_still_read() -> None:
     store = MemoryStore("m")
     killable = KillableClient(Client(store, ObjectLocker(store)))
     with suppress(ProcessKilled), new_session(killable.store, INLINE) as session:
@@ -396,7 +396,7 @@ def test_a_document_laid_out_anew_in_mid_run_is_read_all_the_same() -> None:
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "b"}
 
 
-def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_history() -> None:
+def test_foreign_content_is_saved_locally_without_a_history() -> None:
     store, saved, heard = MemoryStore("m"), dict[str, bytes](), list[Event]()
     store.write(KEY, DEVSTREAM, expect=None)
     environment = Environment(
@@ -416,7 +416,7 @@ def test_what_another_program_wrote_is_saved_on_this_machine_where_there_is_no_h
 
 
 @pytest.mark.parametrize("log", [INLINE, AUTO])
-def test_a_damaged_document_is_only_replaced_whole(log: str) -> None:
+def test_a_damaged_state_file_is_only_replaced_as_a_whole(log: str) -> None:
     store, saved = MemoryStore("m"), dict[str, bytes]()
     run(store, INLINE, "a")
     found = store.read(KEY)

@@ -76,7 +76,7 @@ def tried(store: MemoryStore, *, supports_lock: bool = True) -> Probe:
     return probe(StateStore(store, KEY, environment), lock_native=supports_lock)
 
 
-def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
+def test_a_correct_store_passes_and_no_probe_key_remains() -> None:
     store = MemoryStore("m")
     found = tried(store)
     assert {trial.name: trial.kept for trial in found.trials} == {
@@ -107,7 +107,7 @@ def test_a_sound_store_keeps_every_promise_and_nothing_stays_behind() -> None:
     ],
     ids=["absence", "versions", "refusal", "race"],
 )
-def test_a_weakness_is_caught_and_told_with_the_alternatives(
+def test_a_weak_store_is_detected_and_alternatives_are_named(
     store: MemoryStore, broken: set[str], did: str
 ) -> None:
     found = tried(store)
@@ -124,7 +124,7 @@ def test_a_weakness_is_caught_and_told_with_the_alternatives(
         )
 
 
-def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
+def test_the_race_is_run_only_for_a_native_lock() -> None:
     assert {trial.name for trial in tried(MemoryStore("m"), supports_lock=False).trials} == {
         CREATE,
         SWAP,
@@ -132,7 +132,7 @@ def test_racers_are_only_asked_where_a_lock_is_to_be_an_object() -> None:
 
 
 @pytest.mark.parametrize("store", [MemoryStore("m"), IgnoresVersions("m")], ids=["sound", "weak"])
-def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: MemoryStore) -> None:
+def test_only_key_probes_the_state_file_without_changing_it(store: MemoryStore) -> None:
     narrow = RestrictedStore(store, KEY)
     assert probe(StateStore(narrow, KEY), lock_native=False, only_key=True).trials == ()
     store.write(KEY, b"{}", expect=None)
@@ -142,7 +142,7 @@ def test_who_may_use_one_key_only_tries_that_one_and_changes_nothing(store: Memo
     assert found is not None and found.data == b"{}" and list(store.list("")) == [KEY]
 
 
-def test_a_verdict_survives_being_recorded() -> None:
+def test_a_verdict_survives_encoding_and_decoding() -> None:
     found = tried(IgnoresAbsence("m"))
     assert Probe.recorded(found.record()) == found
     assert (
@@ -152,7 +152,7 @@ def test_a_verdict_survives_being_recorded() -> None:
 
 
 @pytest.mark.parametrize("version", ["1", "9", "19", "d41d8cd98f00b204e9800998ecf8427e", "abc"])
-def test_another_version_is_another_of_the_same_form(version: str) -> None:
+def test_other_version_differs_but_has_the_same_form(version: str) -> None:
     assert (
         other_version(version) != version and other_version(version).isdigit() is version.isdigit()
     )
@@ -180,7 +180,7 @@ def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
 
 
 @pytest.mark.parametrize("log", [AUTO, INLINE])
-def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None:
+def test_the_first_session_probes_a_store_without_a_state(log: str) -> None:
     store = MemoryStore("m")
     run(store, probe(StateStore(store, KEY), lock_native=False, only_key=True), log)
     found = Probe.recorded(read_state(StateStore(store, KEY)).state.probe)
@@ -190,7 +190,7 @@ def test_where_nothing_was_there_to_try_the_first_session_does(log: str) -> None
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun(
+def test_an_unsafe_store_is_refused_before_any_operation(
     known: bool,
 ) -> None:
     store = IgnoresVersions("m")
@@ -201,7 +201,7 @@ def test_a_store_that_cannot_protect_a_state_is_refused_before_anything_is_begun
     assert (store.read(KEY) is None) is known
 
 
-def test_an_answer_that_stays_away_is_no_verdict() -> None:
+def test_a_lost_answer_gives_no_verdict() -> None:
     class Silent(MemoryStore):
         def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
             if data == b"2\n":
@@ -227,9 +227,7 @@ class RefusesReplacements(MemoryStore):
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "existing"])
 @pytest.mark.parametrize("log", [AUTO, INLINE])
-def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
-    log: str, there: bool
-) -> None:
+def test_a_refused_current_version_ends_the_run_as_a_probe_would(log: str, there: bool) -> None:
     store = RefusesReplacements("m")
     if there:
         sound = MemoryStore("m")
@@ -243,7 +241,7 @@ def test_a_run_where_the_present_version_is_refused_ends_in_the_probe_s_refusal(
     assert "another store" in refused.value.hint
 
 
-def test_of_one_key_the_present_version_is_tried_first_and_keeps_its_bytes() -> None:
+def test_only_key_tries_the_current_version_first() -> None:
     store = RefusesReplacements("m")
     store.write(KEY, b"{}", expect=None)
     found = probe(StateStore(RestrictedStore(store, KEY), KEY), lock_native=False, only_key=True)

@@ -89,12 +89,12 @@ def replayed(*applied: Record) -> Replay:
 
 
 @given(records)
-def test_records_come_back(found: list[Record]) -> None:
+def test_records_survive_encoding_and_decoding(found: list[Record]) -> None:
     assert decode_records(encode_records(found), "here") == found
 
 
 @given(heads, records, records)
-def test_a_head_comes_back_with_the_lines_appended_to_it(
+def test_a_head_is_decoded_with_its_appended_lines(
     head: Head, one: list[Record], two: list[Record]
 ) -> None:
     assert decode_head(encode_head(head), "here") == head
@@ -113,7 +113,7 @@ def test_a_head_comes_back_with_the_lines_appended_to_it(
 
 
 @given(heads, records)
-def test_a_line_torn_anywhere_is_left_out(head: Head, more: list[Record]) -> None:
+def test_a_line_cut_off_anywhere_is_ignored(head: Head, more: list[Record]) -> None:
     whole, line = encode_head(head), encode_line(head.session, 8, "x", encode_records(more))
     for end in range(len(line) - 1):
         assert decode_head(whole + line[:end], "here") == head
@@ -128,20 +128,20 @@ def test_a_chunk_holds_the_records_of_its_head(head: Head) -> None:
     "data",
     [b"", b"{", b"{}\n", b'{"format": 7}\n', b"\xff\n", encode_head(Head("b", "s", 1)) + b"{}\n"],
 )
-def test_a_damaged_head_is_an_error_with_its_place(data: bytes) -> None:
+def test_a_damaged_head_is_an_error_with_its_location(data: bytes) -> None:
     with pytest.raises(StateError) as caught:
         decode_head(data, "here")
     assert caught.value.where == "here"
 
 
-def test_a_newer_head_is_refused() -> None:
+def test_a_head_with_a_newer_format_is_refused() -> None:
     data = encode_head(Head("b", "s", 1)).replace(b'"format":1', b'"format":2')
     with pytest.raises(StateError, match="commit log has format 2"):
         decode_head(data, "here")
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{"])
-def test_a_damaged_chunk_is_an_error_with_its_place(data: bytes) -> None:
+def test_a_damaged_chunk_is_an_error_with_its_location(data: bytes) -> None:
     with pytest.raises(StateError, match="commit log is damaged") as caught:
         decode_chunk(data, "here")
     assert caught.value.where == "here"
@@ -157,7 +157,7 @@ def test_begin_and_done_leave_a_finished_entry() -> None:
     assert replayed(begin, Done(2, "a_i", 1)).tools == {}
 
 
-def test_a_begin_without_an_entry_keeps_the_one_there() -> None:
+def test_a_begin_record_without_an_entry_keeps_the_current_one() -> None:
     done = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")), Done(2, "a_i", 1, tool("a")))
     done.apply([Begin(1, "a_i", "create", "then")])
     assert done.tools == {"a_i": tool("a", PENDING)}
@@ -169,7 +169,7 @@ def test_a_failure_stays_unfinished_with_its_message() -> None:
     assert pending is not None and pending.message == "no" and pending.action == "create"
 
 
-def test_cancelled_moved_and_outputs() -> None:
+def test_cancelled_moved_and_outputs_records_are_applied() -> None:
     begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
     assert replayed(begin, Cancelled(2, "a_i", 1)).tools == {}
     assert replayed(begin, Cancelled(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
@@ -177,7 +177,7 @@ def test_cancelled_moved_and_outputs() -> None:
     assert replayed(OutputsSet(1, {"x": 1})).outputs == {"x": 1}
 
 
-def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
+def test_next_snapshot_depends_only_on_snapshot_records_and_id() -> None:
     after = replayed(OutputsSet(1, {"x": 1}), End("t1"))
     document = after.next_snapshot("new")
     assert (document.id, document.serial, document.lineage, document.salt, document.home) == (
@@ -195,11 +195,11 @@ def test_the_next_snapshot_is_a_function_of_snapshot_records_and_id() -> None:
     assert (later.lineage, later.salt) == ("lineage", "salt") and not later.changed
 
 
-def test_a_record_about_nothing_is_damage() -> None:
+def test_a_record_of_an_unknown_tool_is_damage() -> None:
     with pytest.raises(StateError, match="a_i"):
         replayed(Begin(1, "a_i", "create", "then"))
 
 
-def test_who_left_what_unfinished() -> None:
+def test_unfinished_operations_are_found_by_session() -> None:
     replay = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")))
     assert replay.has_unfinished("s") and not replay.has_unfinished("other")

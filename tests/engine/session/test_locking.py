@@ -56,12 +56,12 @@ def have(
         ("null", None),
     ],
 )
-def test_a_lease_that_cannot_be_one_is_none(written: str, lease: float | None) -> None:
+def test_an_invalid_lease_counts_as_none(written: str, lease: float | None) -> None:
     found = LockInfo.from_json(b'{"ID": "z", "Lease": %s}' % written.encode())
     assert found is not None and found.lease == lease
 
 
-def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
+def test_a_holder_with_an_invalid_lease_is_never_taken_over() -> None:
     store, clock = MemoryStore(), FakeClock()
     locker = ObjectLocker(store)
     locker.put(KEY, replace(lock_info("them"), lease=-1.0), expect=None)
@@ -85,13 +85,13 @@ def test_a_holder_whose_lease_cannot_be_one_is_never_taken_over() -> None:
         (b'{"ID": "z"}', "an unnamed client (z)", "an unnamed client (z)"),
     ],
 )
-def test_a_holder_is_named_without_what_it_did_not_say(record: bytes, name: str, run: str) -> None:
+def test_a_holder_is_named_by_the_fields_that_it_has(record: bytes, name: str, run: str) -> None:
     info = LockInfo.from_json(record)
     assert info is not None and (info.holder, info.description) == (name, run)
     assert LockHeldError(LockRecord(info, "1")).message == f"the state is locked by {name}"
 
 
-def test_the_background_renews_until_the_release() -> None:
+def test_the_thread_renews_the_lock_until_its_release() -> None:
     locker, events = ObjectLocker(MemoryStore()), list[Event]()
     held = have(locker, events, lease=0.09, background=True)
     seen: set[str] = set()
@@ -108,7 +108,7 @@ def test_the_background_renews_until_the_release() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "lock-renewal"]
 
 
-def test_the_background_ends_when_the_lock_is_lost() -> None:
+def test_the_thread_ends_when_the_lock_is_lost() -> None:
     locker = ObjectLocker(MemoryStore())
     held = have(locker, [], lease=0.09, background=True)
     break_lock(locker, KEY, "me")
@@ -128,7 +128,7 @@ def test_the_background_ends_when_the_lock_is_lost() -> None:
         (RuntimeError("a bug"), "internal error: RuntimeError: a bug"),
     ],
 )
-def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception, told: str) -> None:
+def test_a_failed_renewal_warns_once_and_keeps_the_lock(error: Exception, told: str) -> None:
     events: list[Event] = []
     locker = FaultyLocker(
         ObjectLocker(MemoryStore()),
@@ -143,7 +143,7 @@ def test_a_renewal_that_fails_is_told_once_and_is_no_loss(error: Exception, told
     held.release()
 
 
-def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
+def test_a_lock_renewed_meanwhile_is_still_broken() -> None:
     plain = ObjectLocker(MemoryStore())
     held = have(plain, [])
     broken = break_lock(FaultyLocker(plain, remove=[CallFault(before_call=held.renew)]), KEY, "me")
@@ -152,7 +152,7 @@ def test_breaking_a_lock_that_is_renewed_meanwhile_breaks_it_still() -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(seed: int) -> None:
+def test_a_dead_holder_is_taken_over_even_on_a_slow_store(seed: int) -> None:
     locker, clock = ObjectLocker(MemoryStore()), FakeClock()
     dead = replace(lock_info("dead"), lease=1.0, renewed=format_timestamp(clock.now(-60)))
     locker.put(KEY, dead, expect=None)
@@ -171,7 +171,7 @@ def test_a_dead_holder_is_taken_over_without_a_timeout_however_slow_the_store(se
     held.release()
 
 
-def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead() -> None:
+def test_waiting_events_are_rare_unless_counting_down() -> None:
     locker, events, clock = ObjectLocker(MemoryStore()), list[Event](), FakeClock()
     alive = acquire(
         locker,
@@ -214,7 +214,9 @@ def test_waiting_is_told_at_once_then_seldom_and_counts_down_only_for_the_dead()
         (None, NOON - timedelta(days=1), False),
     ],
 )
-def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> None:
+def test_a_holder_without_renewals_looks_dead(
+    lease: float | None, renewed: datetime, dead: bool
+) -> None:
     from msgspec.structs import replace
 
     from engine.lock import format_timestamp
@@ -223,7 +225,7 @@ def test_who_looks_dead(lease: float | None, renewed: datetime, dead: bool) -> N
     assert info.has_expired_lease(NOON) is dead
 
 
-def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readable() -> None:
+def test_an_unreadable_time_looks_dead_but_nanoseconds_are_read() -> None:
     from msgspec.structs import replace
 
     info = replace(lock_info("other"), lease=30.0)
@@ -232,7 +234,7 @@ def test_a_record_without_a_readable_time_looks_dead_and_nanoseconds_are_readabl
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_the_refusal_of_an_unreadable_record_shows_how_to_break_it(background: bool) -> None:
+def test_the_refusal_of_an_unreadable_lock_names_the_command(background: bool) -> None:
     store = MemoryStore()
     store.write(f"{KEY}.lock", b"rubbish", expect=None)
     locker = ObjectLocker(store)

@@ -37,13 +37,13 @@ A = Address("data", "a")
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"text", b'{"format": 1}'])
-def test_what_is_no_rescue_file_is_refused(data: bytes) -> None:
+def test_other_content_than_a_rescue_file_is_refused(data: bytes) -> None:
     with pytest.raises(StateError, match="not a complete rescue file") as caught:
         rescue_file.decode(data, "here")
     assert caught.value.where == "here" and "dtm plan" in caught.value.hint
 
 
-def test_a_newer_rescue_file_is_refused() -> None:
+def test_a_rescue_file_with_a_newer_format_is_refused() -> None:
     data = rescue_file.encode(rescue_file.RescueFile(2, "l", "s", "where", "then", []))
     with pytest.raises(StateError, match="rescue format 2"):
         rescue_file.decode(data, "here")
@@ -77,7 +77,7 @@ FORM = resource_form(entry("a").resource or pytest.fail("it has one"))
         (Cancelled(2, A.key, 1, tool_form(entry("a"))), entry("a")),
     ],
 )
-def test_an_outcome_that_is_waited_for_is_brought_back(
+def test_the_outcome_of_a_pending_operation_is_applied(
     record: Record, expected: StateEntry | None
 ) -> None:
     store = MemoryStore("m")
@@ -88,7 +88,7 @@ def test_an_outcome_that_is_waited_for_is_brought_back(
     )
 
 
-def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
+def test_a_dry_run_lists_outcomes_and_writes_nothing() -> None:
     store = MemoryStore("m")
     lineage, session = _begun(store)
     before = {key: store.read(key) for key in store.list("")}
@@ -101,7 +101,7 @@ def test_a_dry_run_says_what_would_be_brought_back_and_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("form", [None, tool_form(entry("a"))])
-def test_a_rescued_failure_stays_unfinished(form: object) -> None:
+def test_a_rescued_failure_leaves_the_operation_unfinished(form: object) -> None:
     store = MemoryStore("m")
     record = Failed(2, A.key, 1, "no", tool_form(entry("a")) if form else None)
     assert _recovered(store, *_begun(store), record).applied == (A,)
@@ -124,7 +124,7 @@ def test_a_rescued_failure_stays_unfinished(form: object) -> None:
         (Moved(2, A.key, tool_form(entry("b"))), "a move: not restored"),
     ],
 )
-def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: str) -> None:
+def test_an_outcome_without_a_pending_operation_changes_nothing(record: Record, says: str) -> None:
     store = MemoryStore("m")
     begun = _begun(store)
     before = store.read(KEY)
@@ -146,9 +146,7 @@ def test_an_outcome_that_nobody_waits_for_changes_nothing(record: Record, says: 
         ),
     ],
 )
-def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(
-    known: StateEntry, says: str
-) -> None:
+def test_another_outcome_warns_of_a_second_resource(known: StateEntry, says: str) -> None:
     store = MemoryStore("m")
     lineage, session = _begun(store)
     with new_session(store, lease=0) as later:
@@ -159,7 +157,7 @@ def test_an_outcome_that_the_state_knows_otherwise_may_be_a_second_thing(
     assert ("twice" in told) == (known != entry("a"))
 
 
-def test_who_was_never_begun_is_no_outcome_to_save() -> None:
+def test_an_operation_never_begun_is_not_rescued() -> None:
     store, saved = MemoryStore("m"), dict[str, bytes]()
 
     def keep(name: str, data: bytes) -> str:
@@ -214,9 +212,7 @@ class Slow(MemoryStore):
     "reads", [True, False], ids=["the state can be read", "nothing goes through"]
 )
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrives late", "never arrives"])
-def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
-    reads: bool, arrives: bool
-) -> None:
+def test_a_late_begin_record_is_cancelled_by_the_rescue_file(reads: bool, arrives: bool) -> None:
     store, saved, clock = Slow(reads=reads), dict[str, bytes](), FakeClock()
 
     def keep(name: str, data: bytes) -> str:
@@ -250,7 +246,7 @@ def test_a_begin_that_arrives_when_its_run_has_given_up_is_taken_back(
     assert read_state(StateStore(store, KEY)).state.entries == {}
 
 
-def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
+def test_a_begin_record_before_a_takeover_is_cancelled() -> None:
     """Its answer is lost, and the next look finds another session's claim on top of it."""
     store, saved = MemoryStore("m"), dict[str, bytes]()
     write = store.write
@@ -284,7 +280,7 @@ def test_a_begin_that_arrived_before_somebody_took_over_is_taken_back() -> None:
     assert read_state(StateStore(store, KEY)).state.entries == {}
 
 
-def test_another_states_rescue_file_is_refused() -> None:
+def test_the_rescue_file_of_another_state_is_refused() -> None:
     store = MemoryStore("m")
     _, session = _begun(store)
     with pytest.raises(StateError, match="belongs to another state"):
@@ -314,12 +310,14 @@ SOME, OTHER = State(L).with_entry(entry("a")), State(L).with_entry(entry("b"))
         (replace(SOME, id=StateId("", 0)), OTHER, ""),
     ],
 )
-def test_who_may_follow_whom(existing: State, candidate: State, says: str) -> None:
+def test_which_state_may_be_pushed_over_another(
+    existing: State, candidate: State, says: str
+) -> None:
     problem = successor_problem(existing, candidate)
     assert says in problem and bool(says) == bool(problem)
 
 
-def test_a_forced_push_says_what_it_overrode() -> None:
+def test_a_forced_push_returns_the_problem_that_it_overrode() -> None:
     store = MemoryStore("m")
 
     def pushed(session: Session) -> str:
@@ -333,7 +331,7 @@ def test_a_forced_push_says_what_it_overrode() -> None:
     assert state.id == StateId("other", 1) and tool_names(state) == {"b"}
 
 
-def test_a_copy_adopted_with_its_own_content_is_at_home_and_only_once() -> None:
+def test_a_copy_is_adopted_once_even_with_equal_content() -> None:
     here, there = MemoryStore("here"), MemoryStore("there")
     with new_session(here) as session:
         create_tool(session, "a")

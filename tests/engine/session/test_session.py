@@ -100,7 +100,7 @@ steps = st.lists(
 
 
 @given(steps, st.booleans(), st.booleans())
-def test_what_a_session_says_is_what_a_reader_finds(
+def test_a_reader_sees_the_state_that_the_session_shows(
     found: list[tuple[str, int, int]], appending: bool, background: bool
 ) -> None:
     store = AppendingMemoryStore("m") if appending else MemoryStore("m")
@@ -138,7 +138,7 @@ def test_what_a_session_says_is_what_a_reader_finds(
     assert has_same_content(read_state(StateStore(store, KEY)).state, last)
 
 
-def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_silent(
+def test_a_force_unlocked_session_is_waited_for_until_silent(
     tmp_path: Path,
 ) -> None:
     client, killable = place("memory", tmp_path)(), KillableClient(place("memory", tmp_path)())
@@ -163,7 +163,7 @@ def test_the_wait_for_a_session_that_was_force_unlocked_ends_when_its_log_is_sil
     ("theirs", "ours", "waited"), [(30, 1, 30), (1, 30, 30), (1e9, 5, 5), (-1, 5, 5)]
 )
 @pytest.mark.parametrize("locked", [True, False])
-def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
+def test_a_session_without_a_lock_is_waited_for_the_longer_lease(
     theirs: float, ours: float, waited: float, locked: bool
 ) -> None:
     store = MemoryStore("m")
@@ -189,7 +189,7 @@ def test_a_session_without_a_lock_is_waited_for_as_long_as_it_or_we_say(
         assert waited <= clock() <= waited * 1.2
 
 
-def test_the_wait_ends_when_the_session_does() -> None:
+def test_the_wait_ends_with_the_session() -> None:
     store, clock = MemoryStore("m"), FakeClock()
     with ExitStack() as work:
         session = work.enter_context(new_session(store, lease=30))
@@ -206,7 +206,7 @@ def test_the_wait_ends_when_the_session_does() -> None:
             assert clock() < 10 and Address("data", "a") in later.state.entries
 
 
-def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() -> None:
+def test_without_a_lock_the_lease_of_the_writer_counts() -> None:
     store, clock = MemoryStore("m"), FakeClock()
     environment = Environment(clock=clock, sleep=clock.sleep, date=lambda: clock.now())
     with new_session(store, lease=60, environment=environment) as session:
@@ -217,7 +217,7 @@ def test_a_reader_believes_a_log_without_a_lock_for_the_lease_of_its_writer() ->
         assert not read_state(StateStore(store, KEY, environment), lease=1).active_session
 
 
-def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
+def test_a_log_that_still_changes_is_not_taken_over(tmp_path: Path) -> None:
     store = MemoryStore("m")
     with new_session(store, who="busy@there") as busy:
         busy.begin(Address("data", "a"), Action.CREATE).wait()
@@ -234,7 +234,7 @@ def test_a_log_that_is_still_written_is_not_taken_over(tmp_path: Path) -> None:
             pass
 
 
-def test_the_state_is_compacted_in_mid_session_and_others_read_on() -> None:
+def test_readers_go_on_while_a_session_compacts() -> None:
     store = MemoryStore("m")
     with new_session(
         store,
@@ -285,7 +285,7 @@ def _fail_while_superseded(store: Store, emit: Callable[[Event], None]) -> None:
         raise ZeroDivisionError
 
 
-def test_an_error_of_the_body_is_never_hidden_and_the_rescue_is_told() -> None:
+def test_an_error_of_the_body_is_raised_and_the_rescue_reported() -> None:
     heard: list[Event] = []
     with pytest.raises(ZeroDivisionError):
         _fail_while_superseded(MemoryStore("m"), heard.append)
@@ -305,7 +305,7 @@ def test_nothing_is_recorded_before_the_claim() -> None:
         session.begin(Address("data", "a"), Action.CREATE)
 
 
-def test_outputs_that_stay_the_same_cost_nothing() -> None:
+def test_unchanged_outputs_are_not_recorded() -> None:
     store = MemoryStore("m")
     with new_session(store) as session:
         session.set_outputs({"a": 1}).wait()
@@ -314,7 +314,7 @@ def test_outputs_that_stay_the_same_cost_nothing() -> None:
         assert store.read(f"{KEY}.log") == before
 
 
-def test_an_operation_keeps_its_token_through_any_number_of_deaths() -> None:
+def test_an_operation_keeps_its_token_over_several_crashes() -> None:
     store, made, other = MemoryStore("m"), entry("a", 1), entry("b", 1)
     tokens: list[str] = []
 
@@ -338,7 +338,7 @@ def test_an_operation_keeps_its_token_through_any_number_of_deaths() -> None:
         assert len({tokens[0], begun(made.address), begun(other.address)}) == 3
 
 
-def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
+def test_known_secrets_are_redacted_in_texts_of_providers() -> None:
     store, redactor = MemoryStore("m"), Redactor()
     redactor.add(Secret("hunter22", ("env T",)))
     made = StateEntry(Address("data", "a"), (), {}, Resource("a", {"url": "https://hunter22@x"}))
@@ -360,7 +360,7 @@ def test_texts_from_providers_are_cleaned_of_known_secrets() -> None:
     )
 
 
-def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() -> None:
+def test_replace_writes_the_next_serial_unless_content_is_equal() -> None:
     store = MemoryStore("m")
     with new_session(store) as session:
         create_tool(session, "a")
@@ -375,12 +375,12 @@ def test_replacing_with_equal_content_writes_nothing_and_else_the_next_serial() 
 
 
 @pytest.mark.parametrize("name", ["devstream.state", "deep.json"])
-def test_home_is_the_url_of_the_document(name: str, tmp_path: Path) -> None:
+def test_home_is_the_url_of_the_state_file(name: str, tmp_path: Path) -> None:
     store: Store = LocalStore(tmp_path)
     assert read_state(StateStore(store, name)).location == f"file://{tmp_path}/{name}"
 
 
-def test_a_retry_policy_is_asked_for_every_call() -> None:
+def test_the_retry_policy_is_used_for_every_call() -> None:
     asked: list[object] = []
 
     class Counting(Environment, frozen=True):
@@ -405,7 +405,7 @@ def _between(killable: KillableClient, act: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool) -> None:
+def test_a_superseded_replacement_changes_nothing(finished: bool) -> None:
     """The next session completes the sealed log with the old content; the slow one has lost."""
     store = MemoryStore("m")
     with new_session(store) as session:
@@ -434,7 +434,7 @@ def test_a_replacement_that_somebody_got_ahead_of_changes_nothing(finished: bool
     assert "d" in tool_names(read_state(StateStore(store, KEY)).state)
 
 
-def test_a_snapshot_put_there_by_hand_in_mid_compaction_costs_no_record() -> None:
+def test_a_foreign_snapshot_during_compaction_loses_no_record() -> None:
     store = MemoryStore("m")
     killable = KillableClient(Client(store, ObjectLocker(store)))
     with new_session(store) as session:
@@ -463,7 +463,7 @@ def _sealed(client: Client) -> None:
         killable.store.before = drop_lock
 
 
-def test_snapshot_by_hand_over_a_sealed_log_keeps_the_records() -> None:
+def test_a_foreign_snapshot_over_a_sealed_log_keeps_the_records() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with new_session(store) as session:
@@ -480,7 +480,7 @@ def test_snapshot_by_hand_over_a_sealed_log_keeps_the_records() -> None:
     assert b"data_b" in _kept(store)
 
 
-def test_snapshot_by_hand_while_another_finishes_a_compaction() -> None:
+def test_a_foreign_snapshot_while_a_compaction_is_finished() -> None:
     store = MemoryStore("m")
     client = Client(store, ObjectLocker(store))
     with new_session(store) as session:
@@ -529,7 +529,7 @@ class SlowChunks(MemoryStore):
         return super().write(key, data, expect=expect)
 
 
-def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
+def test_commits_go_on_while_a_chunk_is_written() -> None:
     store = SlowChunks()
     with new_session(store, environment=Environment(limits=LogLimits(chunk_after=3000))) as session:
         number = 0
@@ -554,7 +554,7 @@ def test_commits_go_on_while_a_full_log_moves_and_nobody_waits_for_it() -> None:
     )
 
 
-def test_a_log_that_cannot_move_stops_the_run_with_the_reason() -> None:
+def test_a_failed_chunk_write_stops_the_run_with_the_reason() -> None:
     class Full(MemoryStore):
         def write(self, key: str, data: bytes, *, expect: str | None) -> str:
             if ".log.d/" in key:

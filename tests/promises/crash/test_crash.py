@@ -29,11 +29,11 @@ def test_there_are_at_least_a_hundred_kill_points(trials: Trials) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_death_at_any_call_is_healed_by_the_next_run(trials: Trials) -> None:
+def test_a_crash_at_any_call_is_repaired_by_the_next_run(trials: Trials) -> None:
     trials.all(trials.points()[::STEP])
 
 
 @pytest.mark.timeout(900)
-def test_a_death_at_any_moment_is_healed_by_the_next_run(trials: Trials) -> None:
+def test_a_crash_at_any_moment_is_repaired_by_the_next_run(trials: Trials) -> None:
     died = trials.all(moments(trials.calls, random.Random(7).uniform, MOMENTS))
     assert died > MOMENTS / 2, f"only {died} of {MOMENTS} runs died: the moments miss the run"

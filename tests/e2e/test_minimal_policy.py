@@ -61,7 +61,7 @@ def locking(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def life(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
+def gate(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
     """A config whose state is behind a door that enforces the policy."""
     options = cloud.fresh(KEY)
     table = str(options["dynamodbTable"]) if locking else ""
@@ -85,7 +85,7 @@ def configure(folder: Path, options: Mapping[str, object], value: str) -> None:
     (folder / "config.yaml").write_text(CONFIG.format(options=json.dumps(options), value=value))
 
 
-def test_documented_permissions_are_enough(life: Door, locking: bool, dtm: Runner) -> None:
+def test_documented_permissions_are_enough(gate: Door, locking: bool, dtm: Runner) -> None:
     dtm("init")
     dtm("plan", "--lock")
     output = dtm("apply", "-y")
@@ -107,16 +107,16 @@ def test_documented_permissions_are_enough(life: Door, locking: bool, dtm: Runne
     assert "nothing to do" in dtm("plan", "--detailed-exitcode")
     dtm("destroy", "-y")
     assert "data/" not in dtm("state", "list")
-    assert life.denied == []
-    assert {asked.action for asked in life.allowed} >= {"s3:GetObject", "s3:PutObject"}
+    assert gate.denied == []
+    assert {asked.action for asked in gate.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
 
-def test_denied_log_object_leads_to_an_inline_log(life: Door, locking: bool, dtm: Runner) -> None:
+def test_denied_log_object_leads_to_an_inline_log(gate: Door, locking: bool, dtm: Runner) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("log: inline", "log: auto"))
     output = dtm("apply", "-y")
     assert f"{KEY}.log: s3:PutObject is denied to access key ...WNER" in output
-    denied = {refusal.resource.rpartition(KEY)[2].partition("-")[0] for refusal in life.denied}
+    denied = {refusal.resource.rpartition(KEY)[2].partition("-")[0] for refusal in gate.denied}
     assert denied == ({".log"} if locking else {".log", ".probe"})
     assert "kept inside the state file" in output
     assert "kept inside" not in dtm("apply", "-y")

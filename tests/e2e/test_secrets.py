@@ -32,14 +32,14 @@ FIRST, SECOND = (
 HIDDEN = ("token-1", "token-2", "swordfish")
 
 
-def clean(output: str) -> str:
-    """What was said, which holds no secret."""
+def without_secrets(output: str) -> str:
+    """Return the output, after a check that it contains no secret."""
     assert [word for word in HIDDEN if word in output] == []
     return output
 
 
-def written(dtm: Runner) -> str:
-    """Everything that dtm has written."""
+def files_of_dtm(dtm: Runner) -> str:
+    """Return the content of every file that dtm has written."""
     files = [
         path
         for path in dtm.folder.rglob("*")
@@ -51,29 +51,29 @@ def written(dtm: Runner) -> str:
 
 def test_secret_is_used_rotated_and_never_stored(dtm: Runner, config: Write) -> None:
     config(TOOLS)
-    clean(dtm("apply", "-y", env=FIRST))
-    assert "nothing to do" in clean(dtm("plan", env=FIRST))
-    output = clean(dtm("plan", env=SECOND))
+    without_secrets(dtm("apply", "-y", env=FIRST))
+    assert "nothing to do" in without_secrets(dtm("plan", env=FIRST))
+    output = without_secrets(dtm("plan", env=SECOND))
     assert "env.T: (sensitive) → (sensitive)" in output
     assert "Plan: 0 to create, 2 to update, 0 to replace, 0 to delete, 1 unchanged." in output
     assert "outside" not in output
-    assert "drifted" not in clean(dtm("drift", env=SECOND))
-    clean(dtm("apply", "-y", "--json", env=SECOND))
+    assert "drifted" not in without_secrets(dtm("drift", env=SECOND))
+    without_secrets(dtm("apply", "-y", "--json", env=SECOND))
     assert json.loads((dtm.folder / "made.json").read_text("utf-8"))["token"] == "token-222"
-    assert "nothing to do" in clean(dtm("plan", env=SECOND))
+    assert "nothing to do" in without_secrets(dtm("plan", env=SECOND))
     (dtm.folder / "made.json").write_text(
         '{"token":"token-222","url":"https://u:token-222@elsewhere","n":1}', "utf-8"
     )
-    assert "~ url: (sensitive) → (sensitive)" in clean(dtm("drift", env=SECOND, code=2))
-    clean(dtm("state", "diff", "1", "2", env=SECOND) + dtm("state", "pull", env=SECOND))
-    clean(written(dtm))
+    assert "~ url: (sensitive) → (sensitive)" in without_secrets(dtm("drift", env=SECOND, code=2))
+    without_secrets(dtm("state", "diff", "1", "2", env=SECOND) + dtm("state", "pull", env=SECOND))
+    without_secrets(files_of_dtm(dtm))
 
 
 def test_missing_variable_of_a_delete_is_reported_first(dtm: Runner, config: Write) -> None:
     config(TOOLS)
     dtm("apply", "-y", env=FIRST)
     config("tools: []\n")
-    output = clean(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
+    output = without_secrets(dtm("destroy", "-y", code=1, env={"T": "token-111"}))
     assert (
         "Cannot delete command.blind: variable password has no value (option env needs it)."
         in output
@@ -84,7 +84,7 @@ def test_missing_variable_of_a_delete_is_reported_first(dtm: Runner, config: Wri
     dtm("destroy", "-y", "--var-file", "more.yaml", env={"T": "token-111"})
     assert not (dtm.folder / "made.json").exists()
     assert not (dtm.folder / "blind.txt").exists()
-    clean(written(dtm))
+    without_secrets(files_of_dtm(dtm))
 
 
 def test_secret_by_reference_is_refused_in_an_identity(dtm: Runner, config: Write) -> None:
@@ -93,13 +93,13 @@ def test_secret_by_reference_is_refused_in_an_identity(dtm: Runner, config: Writ
         "options: {path: 'out/${{ command.login.outputs.token }}.txt', content: x}}\n"
     )
     config(TOOLS + named)
-    output = clean(dtm("apply", "-y", code=1, env=FIRST))
+    output = without_secrets(dtm("apply", "-y", code=1, env=FIRST))
     assert "has a secret in its name, and the state stores names in plain text" in output
     assert not (dtm.folder / "out").exists()
-    assert "config.yaml:20:3: file/f: has a secret in its name" in clean(
+    assert "config.yaml:20:3: file/f: has a secret in its name" in without_secrets(
         dtm("plan", code=1, env=FIRST)
     )
-    clean(written(dtm))
+    without_secrets(files_of_dtm(dtm))
 
 
 def test_operation_keeps_its_token_through_two_kills(dtm: Runner, config: Write) -> None:

@@ -20,7 +20,7 @@ from engine.stored.state_file import encode
 KEY = "devstream.state"
 
 
-class Welcoming(MemoryStore):
+class StoreWithoutExclusiveCreate(MemoryStore):
     """A store that accepts a create of an existing key, as Ceph does in versioned buckets."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
@@ -30,7 +30,7 @@ class Welcoming(MemoryStore):
         )
 
 
-class Careless(MemoryStore):
+class StoreIgnoringVersions(MemoryStore):
     """A store that replaces a key whatever the expected version is."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
@@ -38,18 +38,18 @@ class Careless(MemoryStore):
         return super().write(key, data, expect=found.version if found else None)
 
 
-class Closed(MemoryStore):
-    """A store that denies every key but the state file. With `missing` it denies that one too."""
+class StoreDenyingOtherKeys(MemoryStore):
+    """A store that denies every key but the state file. With `deny_all` it denies that one too."""
 
-    missing = False
+    deny_all = False
 
     def read(self, key: str) -> Snapshot | None:
-        if self.missing or key != KEY:
+        if self.deny_all or key != KEY:
             raise StoreAccessError(f"{key} is denied", hint=f"allow {key}")
         return super().read(key)
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
-        if self.missing or key != KEY:
+        if self.deny_all or key != KEY:
             raise StoreAccessError(f"{key} is denied", hint=f"allow {key}")
         return super().write(key, data, expect=expect)
 
@@ -69,7 +69,7 @@ def place(
     return Place(settings, OpenedBackend(store, KEY, lockers, trusted=trusted, lease=120.0))
 
 
-def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> MemoryStore:
+def with_recorded_probe(store: MemoryStore, *trials: StoreTrial, location: str = "") -> MemoryStore:
     """Write a state that records these trials of its store."""
     verdict = Probe(
         location or f"{store.location.rstrip('/')}/{KEY}", "2026-01-31T12:00:00Z", trials
@@ -82,8 +82,10 @@ def recording(store: MemoryStore, *trials: StoreTrial, location: str = "") -> Me
     return store
 
 
-GOOD = tuple(StoreTrial(name, kept=True, found="refused") for name in GUARANTEES)
-WEAK = tuple(replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in GOOD)
+PASSED_TRIALS = tuple(StoreTrial(name, kept=True, found="refused") for name in GUARANTEES)
+WEAK_TRIALS = tuple(
+    replace(trial, kept=trial.name == "swap", found="8 of 8 won") for trial in PASSED_TRIALS
+)
 
 
 def test_sound_store_holds_the_lock_and_is_probed_once() -> None:
@@ -95,7 +97,7 @@ def test_sound_store_holds_the_lock_and_is_probed_once() -> None:
         True,
     )
     assert list(store.list("")) == []
-    recording(store, *GOOD)
+    with_recorded_probe(store, *PASSED_TRIALS)
     again = locks.choose_lock(place(store), probing=True)
     assert again.probe is not None
     assert again.probe.at == "2026-01-31T12:00:00Z"
@@ -103,8 +105,8 @@ def test_sound_store_holds_the_lock_and_is_probed_once() -> None:
 
 def test_foreign_or_partial_probe_is_repeated() -> None:
     for store in (
-        recording(MemoryStore("m"), *WEAK, location="s3://other/k"),
-        recording(MemoryStore("m"), GOOD[1]),
+        with_recorded_probe(MemoryStore("m"), *WEAK_TRIALS, location="s3://other/k"),
+        with_recorded_probe(MemoryStore("m"), PASSED_TRIALS[1]),
     ):
         found = locks.choose_lock(place(store), probing=True)
         assert found.kind == "native"
@@ -113,7 +115,7 @@ def test_foreign_or_partial_probe_is_repeated() -> None:
 
 def test_store_without_exclusive_create_has_no_lock() -> None:
     events: list[Event] = []
-    found = locks.choose_lock_or_warn(place(Welcoming("m")), events.append)
+    found = locks.choose_lock_or_warn(place(StoreWithoutExclusiveCreate("m")), events.append)
     assert (found.kind, found.locker, found.lease) == ("none", None, 30.0)
     (notice,) = events
     assert isinstance(notice, Notice)
@@ -127,34 +129,34 @@ def test_store_without_exclusive_create_has_no_lock() -> None:
 @pytest.mark.parametrize("kind", ["native", "both"])
 def test_store_without_exclusive_create_refuses_named_lock(kind: str) -> None:
     with pytest.raises(StoreError, match="cannot hold a lock"):
-        locks.choose_lock(place(Welcoming("m"), kind, table=True), probing=True)
+        locks.choose_lock(place(StoreWithoutExclusiveCreate("m"), kind, table=True), probing=True)
 
 
 def test_store_that_ignores_versions_is_refused() -> None:
     with pytest.raises(StoreError, match="cannot protect a state"):
-        locks.choose_lock(place(Careless("m")), probing=True)
+        locks.choose_lock(place(StoreIgnoringVersions("m")), probing=True)
 
 
 def test_lock_table_needs_no_probe_of_other_keys() -> None:
-    found = locks.choose_lock(place(Closed("m"), table=True), probing=True)
+    found = locks.choose_lock(place(StoreDenyingOtherKeys("m"), table=True), probing=True)
     assert (found.kind, found.lease) == ("dynamodb", 30.0)
     assert found.probe is not None and found.probe.trials == ()
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_denied_lock_object_names_the_permission(trusted: bool) -> None:
-    found = locks.choose_lock(place(Closed("m"), trusted=trusted), probing=True)
+    found = locks.choose_lock(place(StoreDenyingOtherKeys("m"), trusted=trusted), probing=True)
     assert found.locker is None
     assert found.why.endswith("is denied") and found.hint.startswith("allow")
 
 
 def test_denied_state_file_is_the_error() -> None:
-    store = Closed("m")
-    store.missing = True
+    store = StoreDenyingOtherKeys("m")
+    store.deny_all = True
     with pytest.raises(StoreAccessError, match="is denied"):
         locks.choose_lock(place(store), probing=True)
     with pytest.raises(StoreAccessError, match="is denied"):
-        locks.choose_lock(place(Closed("m"), "native"), probing=True)
+        locks.choose_lock(place(StoreDenyingOtherKeys("m"), "native"), probing=True)
 
 
 def test_inline_log_has_no_native_lock_unless_named() -> None:
@@ -176,11 +178,14 @@ def test_reading_the_lock_probes_nothing() -> None:
     store = MemoryStore("m")
     assert locks.choose_lock(place(store), probing=False).kind == "native"
     assert (
-        locks.choose_lock(place(recording(MemoryStore("n"), *WEAK)), probing=False).kind == "none"
+        locks.choose_lock(
+            place(with_recorded_probe(MemoryStore("n"), *WEAK_TRIALS)), probing=False
+        ).kind
+        == "none"
     )
 
 
-def test_certain_store_is_not_probed() -> None:
+def test_trusted_store_is_not_probed() -> None:
     store = MemoryStore("m")
     assert locks.choose_lock(place(store, trusted=True), probing=True).probe is None
     assert locks.no_lock(place(MemoryStore("m"), trusted=True)).probe is None

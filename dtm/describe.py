@@ -135,6 +135,7 @@ def plugin_sample(name: str, plugins: Plugins) -> str:
     options = option_lines(field_docs(plugins[name].options), _examples().get(name))
     tools = [_tool(name, options, plugins)]
     needed = _referenced_plugins(options)
+    # The list is reversed below, so that a tool comes after those that it refers to.
     while needed:
         other = needed.pop(0)
         example = _yaml(_example(other, plugins))

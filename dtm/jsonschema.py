@@ -61,6 +61,7 @@ def config_schema(plugins: Plugins) -> Schema:
 
 def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
     """Extend the schema of a tool: its name selects a plugin and the schema of its options."""
+    # A key without a value is null in YAML, and dtm treats it as absent.
     empty = {
         key: {"if": {"not": NULL}, "then": tool["properties"][key]}
         for key in ("dependsOn", "depends_on")

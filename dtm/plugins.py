@@ -161,9 +161,11 @@ class Plugins(_Registry, Mapping[str, AnyProvider]):
             )
         if spec is None:
             raise PluginError(f"there is no plugin {name}", hint=self.hint(name))
+        # Two threads may load at the same time. With setdefault both use the same provider.
         return self._loaded.setdefault(name, _load_provider(name, spec))
 
     def __contains__(self, name: object) -> bool:
+        # The table comes first, because a scan of the installed packages is slow.
         return name in BUILT_IN or name in self._third_party
 
     def __iter__(self) -> Iterator[str]:
@@ -223,6 +225,7 @@ class Backends(_Registry):
         """
         if self._spec(name) is None:
             return None
+        # k8s is the name of this backend in DevStream.
         return PluginSchema(name, "kubernetes" if name == "k8s" else name, self[name].OPTIONS)
 
     def names(self) -> Sequence[str]:

@@ -45,6 +45,7 @@ class Approval(msgspec.Struct, frozen=True):
 
         Raises UsageError if there is no terminal to ask at.
         """
+        # A script that passes -y must not confirm the loss of many tools unseen.
         if self.yes and not question.exact_answer:
             return True
         if self.ask is not None:

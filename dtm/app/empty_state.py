@@ -38,6 +38,7 @@ def refuse_empty(workspace: Workspace) -> None:
     emitted. Without a config, a state that the user named is always accepted.
     """
     place, base, cwd = workspace.place, workspace.base_dir, workspace.request.cwd
+    # Without a config, nothing is more reliable than the state that the user named.
     if workspace.config is None and place.settings.source in EXPLICIT_SOURCES:
         return
     _refuse_missing(place, base)
@@ -48,6 +49,7 @@ def refuse_empty(workspace: Workspace) -> None:
             if other.location == place.location:
                 continue
             state = read_state(other.state).state
+        # A damaged state may hold tools, so it is not skipped like an unreachable one.
         except StateError:
             raise
         except DtmError as error:
@@ -59,9 +61,10 @@ def refuse_empty(workspace: Workspace) -> None:
                 )
             )
             continue
-        is_other_project = settings == default_settings(cwd) != default_settings(base) and bool(
-            state.id.lineage
-        )
+        # A state in the current directory may be a DevStream state of this config. One with a lineage
+        # was written by dtm, which writes next to the config: it belongs to another project.
+        is_in_cwd_only = settings == default_settings(cwd) != default_settings(base)
+        is_other_project = is_in_cwd_only and bool(state.id.lineage)
         if state.entries and not is_other_project:
             held = len(state.entries)
             raise StateError(

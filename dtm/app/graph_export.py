@@ -27,6 +27,7 @@ def _dot(edges: Edges) -> str:
 
 
 def _mermaid(edges: Edges) -> str:
+    # An ID in Mermaid may not contain a slash, so each node gets a number and the address as label.
     names = {node: f"n{i}" for i, node in enumerate(edges)}
     lines = ["graph RL", *(f'  {name}["{node}"]' for node, name in names.items())]
     lines += [

@@ -80,6 +80,7 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
         and place.settings.log == "inline"
         and place.settings.backend != "local"
     ):
+        # The user allowed no object but the state file, so a lock object needs an explicit setting.
         hint = "set dynamodbTable, state.lock.url or state.lock.kind: native to have a lock"
         return no_lock(place, NO_LOCK_INLINE, hint)
     if kind == "none":
@@ -90,6 +91,7 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
     try:
         verdict = _probe_of(place, native="native" in LOCKS[kind], probing=probing)
         refusal = verdict.refusal(lock_native=True) if verdict and "native" in LOCKS[kind] else None
+        # Without a lock the commit log still protects the state, if the store compares versions.
         if refusal and verdict and not (auto and verdict.protects_state):
             raise refusal
         if refusal:

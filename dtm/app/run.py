@@ -100,6 +100,7 @@ class Run:
         self._refuse_empty("drift", exists=reading.exists)
         state = reading.state
         live = self._read(self._empty_config(), state)
+        # Another run is changing the busy resources, so an error of reading them means nothing.
         failed = {
             address: error
             for address, error in live.failed.items()
@@ -143,6 +144,7 @@ class Run:
             # Before the plan: with a wrong, empty state the plan would create every tool again.
             self._refuse_empty(operation, exists=exists)
             if exists:
+                # Before the plan: if the state disappears, that is noticed even if this run fails.
                 empty_state.record_last_state(self.workspace)
             plan = self._make_plan(operation, session.state)
             self._log_decisions(plan)

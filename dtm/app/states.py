@@ -56,6 +56,7 @@ def state_at(workspace: Workspace, serial: int | None) -> State:
     """
     if serial is None:
         return current_state(workspace)
+    # Warnings about the current state do not concern a reader of the history.
     now = _read_or_warn(replace(workspace, emit=_discard_event))
     if now and now.exists and now.state.id.serial == serial:
         return now.state
@@ -143,6 +144,7 @@ def push(
             overrode = replacing.push_problem(session, candidate, force=options.force, adopt=adopt)
         else:
             overrode = replacing.push(session, candidate, force=options.force, adopt=adopt)
+            # The session wrote nothing: the file equals the state.
             if not session.claimed:
                 return None
     location = workspace.place.location
@@ -198,6 +200,7 @@ def remove_entries(workspace: Workspace, options: RunOptions, addresses: Sequenc
     with open_session_on(workspace, options, "state rm") as session:
         state = session.state
         gone = set(addresses)
+        # Every address is checked before anything is written, so that a typo removes nothing.
         for address in addresses:
             entry_of(state, address)
         left = [entry for address, entry in state.entries.items() if address not in gone]
@@ -247,6 +250,7 @@ def move_log(workspace: Workspace, options: RunOptions, log: str) -> bool:
     Return False if the log is there already. Raises StateError if the state is damaged, StoreError
     if access to the new place is denied.
     """
+    # With AUTO the session finds the log where it is now, not where the settings want it.
     with open_session_on(workspace, options, "state move-log", log=AUTO) as session:
         return session.move_log(log, dry_run=options.dry_run)
 

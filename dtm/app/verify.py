@@ -32,6 +32,7 @@ def verify(open_workspace: Callable[[], Workspace], options: RunOptions) -> Veri
     """
     try:
         return Verification(Run(open_workspace(), options).plan())
+    # A held lock or a wrong argument says nothing about config and state, so it is not a result.
     except (LockError, UsageError):
         raise
     except DtmError as error:

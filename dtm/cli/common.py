@@ -140,6 +140,7 @@ def run_options(given: Mapping[str, Any]) -> RunOptions:
     """Convert the options of a command to RunOptions."""
     same = ("parallelism", "force", "new_state", "dry_run", "with_dependents", "resolve")
     return RunOptions(
+        # Commands that write have --no-lock, commands that read have --lock.
         lock=given.get("lock", not given.get("no_lock")),
         lock_timeout=_seconds(given["lock_timeout"]),
         takeover=not given["no_takeover"],
@@ -176,6 +177,7 @@ def approval(context: Context, yes: bool) -> Approval:
             context.renderer.notice("info", sentences.CANCELLED)
         return answer
 
+    # With --json, a question would mix with the lines for programs.
     can_ask = not context.json and sys.stdin.isatty()
     return Approval(yes, ask if can_ask else None)
 
@@ -281,6 +283,7 @@ def _renderer(given: dict[str, Any], redactor: Redactor) -> tuple[Renderer, bool
     """Make the renderer that the options ask for. Return also whether JSON and verbose are on."""
     as_json, verbose, quiet = given.pop("as_json"), given.pop("verbose"), given.pop("quiet")
     color = not (given.pop("no_color") or os.environ.get("NO_COLOR"))
+    # Both streams must be terminals: a live table in a log file would be unreadable.
     terminal = _on_terminal()
     kind: Kind = "json" if as_json else "rich" if terminal else "plain"
     screen = Screen(
@@ -305,6 +308,7 @@ def _internal_error(error: Exception) -> DtmError:
 
 
 def _invocation(given: dict[str, Any]) -> Invocation:
+    # Before any path is resolved: relative paths start at the new directory.
     if chdir := given.pop("chdir"):
         try:
             os.chdir(chdir)

@@ -66,6 +66,7 @@ def validate_plugin(context: Context, argument: str, name: str, everything: bool
     from dtm.plugins import installed
 
     if not everything and not (argument or name):
+        # The wording of DevStream, which scripts may search for.
         raise UsageError('the name must be not "", you can specify it by --name flag')
     names = installed().names() if everything else [argument or name]
     failed = [plugin for plugin in names if not _validate(context, plugin)]

@@ -60,6 +60,7 @@ class HintFlagsRenderer:
 
     def error(self, error: BaseException, *, debug: bool = False) -> None:
         """See `Renderer.error`."""
+        # The error is changed in place, because its class decides how it is shown.
         if isinstance(error, DtmError):
             error.hint = add_flags(error.hint, self._flags)
         if isinstance(error, ConfigError | PlanError):

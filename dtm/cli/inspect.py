@@ -141,6 +141,7 @@ def verify(context: Context, strict: bool, **given: Any) -> int:
     from dtm.app.verify import verify as use
     from dtm.render import sentences
 
+    # `verify` opens the workspace itself, so that a broken config is a result and not an error.
     found = use(context.open, run_options(given))
     if found.error:
         context.renderer.error(found.error)
@@ -201,6 +202,7 @@ def output(context: Context, name: str | None) -> None:
     from dtm.app.states import current_state
     from dtm.app.states import output as use
 
+    # The state records the outputs, so a broken config does not matter.
     state = current_state(context.open(need_config=False))
     if name is not None:
         context.renderer.value(use(state, name))

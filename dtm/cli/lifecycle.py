@@ -126,10 +126,12 @@ def _execute(context: Context, operation: str, yes: bool, chosen: RunOptions) ->
     # Before the state is opened: a run that cannot be approved must not take the lock.
     answer.require_answerable()
     context.emit(RunStarted(operation))
+    # A destroy needs only the state, so that it works after the config is lost.
     run = Run(context.open(need_config=operation != "destroy", announce=True), chosen)
     try:
         summary = run.execute(operation, show=show, confirm=confirm)
     except KeyboardInterrupt:
+        # The text completes the sentence that `dtm.cli.common` prints.
         raise KeyboardInterrupt(
             ", finished changes are recorded" if run.approved else ", nothing was changed"
         ) from None

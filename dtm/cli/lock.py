@@ -22,6 +22,7 @@ def lock(context: Context) -> int:
     context.renderer.lock(record)
     if record is None:
         return 0
+    # A damaged record has no ID, so only --corrupt can break such a lock.
     which = record.info.id if record.info else "--corrupt"
     context.renderer.notice(
         "info",

@@ -35,6 +35,7 @@ def config(context: Context, plugin: str, template: str) -> None:
 
     if plugin and template:
         raise UsageError("--plugin and --template cannot be combined", hint="leave one of them out")
+    # A plugin of DevStream that is missing here gets a better error than an unknown name.
     if plugin in installed().unshipped() and plugin not in installed():
         raise UsageError(
             f'plugin "{plugin}" is not part of this version',
@@ -82,6 +83,7 @@ def status(context: Context, plugin: str, instance: str, everything: bool) -> No
     if not shown:
         if plugin or instance:
             raise UsageError(
+                # The wording of DevStream, which scripts may search for.
                 f"state with (id: {instance or '*'}, plugin: {plugin or '*'}) not found",
                 hint="list the tools with dtm state list",
             )

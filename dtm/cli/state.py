@@ -90,6 +90,7 @@ def pull(context: Context, form: str) -> None:
     if context.json:
         context.renderer.data(text, json.loads(text) if form == "json" else None)
     else:
+        # Bypasses the renderer: a redacted copy of the state could not be pushed back.
         sys.stdout.write(text)
 
 

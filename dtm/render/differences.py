@@ -102,6 +102,7 @@ def _rows(old: Value, new: Value, show: ValueText) -> Iterator[str] | None:
 
 def _text(text: str, show: ValueText) -> list[str]:
     lines = [printable(each) for each in show.clean(text).split("\n")]
+    # A missing line break at the end is a difference too, and would otherwise be invisible.
     return lines[:-1] if not lines[-1] else [*lines[:-1], f"{lines[-1]} (no line break at the end)"]
 
 

@@ -19,6 +19,7 @@ from engine.values import HIDDEN
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?")
 _TOKEN = re.compile(r"\$\{\{.*?\}\}|\[\[.*?\]\]|\"[^\"]*\"|'[^']*'|[^\s,:{}\[\]]+")
+# A value under such a key is probably a secret. The redactor knows only secrets from expressions.
 _CONFIDENTIAL = re.compile(
     r"(?i)(?:token|password|passwd|secret|credential|private|api_?-?key)"
     r"[\w-]*[\"']?\s*:\s*(?P<value>\S.*)"
@@ -101,6 +102,7 @@ class ErrorText(msgspec.Struct):
         if file not in self._files:
             try:
                 self._files[file] = Path(file).read_text("utf-8").splitlines()
+            # The error must be shown even if its source file is gone or is not text.
             except (OSError, UnicodeError, ValueError):
                 self._files[file] = []
         return self._files[file]

@@ -182,6 +182,7 @@ def _diagnostic(
     line = describe_event(event)
     where = line.where
     if isinstance(event, events.ActionDowngraded | events.Retrying):
+        # The text of these events does not name the tool.
         where = str(event.address)
     return diagnostic_line(_severity(line.level), line.message, line.hint, where, now)
 

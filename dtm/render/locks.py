@@ -42,6 +42,7 @@ def lease(info: LockInfo, now: datetime) -> str:
     silent = _seconds(info.renewed or info.created, now)
     if silent is None:
         return f"{info.lease:g} s, never renewed"
+    # Only a hint, because the clocks of two machines may differ.
     if silent > info.lease:
         return f"{info.lease:g} s, not renewed for {age(silent)}: expired"
     return f"{info.lease:g} s, renewed {age(silent)} ago"

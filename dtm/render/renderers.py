@@ -13,6 +13,7 @@ Kind: TypeAlias = Literal["rich", "plain", "json"]
 def make_renderer(kind: Kind, screen: Screen) -> Renderer:
     """Make a renderer for a screen. Import only the module of that renderer."""
     screen.use_utf_8()
+    # Imported on use: a command without a terminal should not wait for the import of rich.
     match kind:
         case "rich":
             from dtm.render.terminal import TerminalRenderer

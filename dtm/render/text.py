@@ -103,6 +103,7 @@ def wrap(each: Line, width: int) -> Iterator[Line]:
     margin = used = each.indent
     for word in _words(each.spans):
         size = sum(cells(span.text) for span in word if not span.text.isspace())
+        # A word that is too long for any row stays here, since a new row would not help.
         if row and used + size > width >= each.indent + each.hang + size:
             yield Line(margin, _stripped(row), 0)
             row, margin = [], each.indent + each.hang

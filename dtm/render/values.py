@@ -25,6 +25,7 @@ _NUMBER = re.compile(
     r"[-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|0[xX][\da-fA-F]+|0[oO][0-7]+"
 )
 _WORDS = frozenset({"true", "false", "null", "~", "yes", "no", "on", "off", ""})
+# Python calls joiners unprintable, but emoji and several scripts need them.
 _JOINERS = frozenset("\u200c\u200d")
 
 

@@ -152,13 +152,13 @@ class CommandProvider:
     def _read_back(
         self, name: str, options: CommandOptions, resource: Resource, call: Call
     ) -> Resource:
-        made = self.read(options, resource, call)
-        if made is None:
+        created = self.read(options, resource, call)
+        if created is None:
             raise ProviderError(
                 f"{name} succeeded, but read printed nothing",
                 hint="change read: it must print the resource as a JSON object",
             )
-        return made
+        return created
 
 
 def _run_program(
@@ -254,5 +254,5 @@ def _parse_output(printed: bytes) -> dict[str, Value]:
 
 
 _conforms: type[Provider[CommandOptions]] = CommandProvider
-_requires: type[HasRequirements] = CommandProvider
-_consumes: type[HasInputFiles] = CommandProvider
+_has_requirements: type[HasRequirements] = CommandProvider
+_has_input_files: type[HasInputFiles] = CommandProvider

@@ -100,19 +100,19 @@ class DirectoryProvider:
         # After mkdir, because the umask reduces the mode that is given to mkdir.
         with map_os_errors("set the mode of", path):
             path.chmod(int(options.mode, 8))
-        made = self.read(options, None, call)
-        if made is None:
+        created = self.read(options, None, call)
+        if created is None:
             raise ProviderError(f"{path} was removed while dtm created it")
-        return made
+        return created
 
     def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:
         """Remove the directory. Raises ProviderError if it is not empty."""
         path = resolve_path(options.path, call)
         with map_os_errors("remove", path), suppress(FileNotFoundError, NotADirectoryError):
-            held = sorted(item.name for item in path.iterdir())
-            if held:
+            content = sorted(item.name for item in path.iterdir())
+            if content:
                 raise ProviderError(
-                    f"cannot delete {path}: it is not empty (it contains {_format_names(held)})",
+                    f"cannot delete {path}: it is not empty (it contains {_format_names(content)})",
                     hint="move the content away, or keep the directory and "
                     f"run dtm state rm {call.address.dotted}",
                 )

@@ -103,10 +103,10 @@ class FileProvider:
         """
         path = resolve_path(options.path, call)
         with map_os_errors("read", path):
-            found = _read_digest_and_status(path)
-        if found is None:
+            live = _read_digest_and_status(path)
+        if live is None:
             return None
-        sha256, status = found
+        sha256, status = live
         attributes: dict[str, Value] = {
             "mode": format_mode(status),
             "sha256": sha256,
@@ -139,8 +139,8 @@ class FileProvider:
             except FileExistsError:
                 # dtm may have been killed between an earlier rename and recording the result. The
                 # file has the wanted content in that case, so it is accepted.
-                found = _read_digest_and_status(path)
-                if found is None or found[0] != sha256:
+                live = _read_digest_and_status(path)
+                if live is None or live[0] != sha256:
                     raise ProviderError(
                         f"{path} exists and was not created by dtm", hint=PATH_TAKEN_HINT
                     ) from None
@@ -166,10 +166,10 @@ class FileProvider:
         path = resolve_path(options.path, call)
         with map_os_errors("write", path):
             _fsync_directory(path.parent)
-        made = self.read(options, None, call)
-        if made is None:
+        resource = self.read(options, None, call)
+        if resource is None:
             raise ProviderError(f"{path} was removed while dtm wrote it")
-        return made
+        return resource
 
 
 @contextmanager
@@ -217,10 +217,10 @@ def _open_content(options: FileOptions, call: Call) -> BinaryIO:
 def _hash_stream(content: BinaryIO, copy: BinaryIO | None = None) -> str:
     """Return the SHA-256 in hex of the rest of a stream; write the bytes to `copy` as well."""
     digest = hashlib.sha256()
-    while chunk := content.read(READ_SIZE):
-        digest.update(chunk)
+    while part := content.read(READ_SIZE):
+        digest.update(part)
         if copy is not None:
-            copy.write(chunk)
+            copy.write(part)
     return digest.hexdigest()
 
 
@@ -251,5 +251,5 @@ def _fsync_directory(directory: Path) -> None:
 
 
 _conforms: type[Provider[FileOptions]] = FileProvider
-_derives: type[HasDerivedAttributes] = FileProvider
-_consumes: type[HasInputFiles] = FileProvider
+_has_derived_attributes: type[HasDerivedAttributes] = FileProvider
+_has_input_files: type[HasInputFiles] = FileProvider

@@ -30,40 +30,42 @@ def remove_repository(repository: LocalRepository, is_own_commit: IsOwnCommit) -
     path = repository.path
 
     # Two hidden paths, so that a run after a crash knows whether the second check was done:
-    # `hidden` has not been checked again, `condemned` may be deleted.
-    hidden, condemned = repository.sibling_path("old"), repository.sibling_path("gone")
+    # `hidden` has not been checked again, `to_delete` may be deleted.
+    hidden, to_delete = repository.sibling_path("old"), repository.sibling_path("gone")
 
-    def has_only_own_commits(there: Path) -> bool:
-        return all(map(is_own_commit, read_all_marks(Git(repository.git.call, there))))
+    def has_only_own_commits(directory: Path) -> bool:
+        return all(map(is_own_commit, read_all_marks(Git(repository.git.call, directory))))
 
-    def finish() -> str:
+    def finish_removal() -> str:
         if not hidden.exists():
             return ""
         if not has_only_own_commits(hidden):  # another user pushed after the first check
             return _keep(hidden, path)
-        hidden.rename(condemned)
-        shutil.rmtree(condemned)
+        hidden.rename(to_delete)
+        shutil.rmtree(to_delete)
         return ""
 
     try:
-        shutil.rmtree(condemned, ignore_errors=True)  # a killed process may have left a part of it
-        kept = finish()
+        shutil.rmtree(to_delete, ignore_errors=True)  # a killed process may have left a part of it
+        kept = finish_removal()
         if not path.exists():
             return kept
         if not has_only_own_commits(path):
             return _keep(path, path)
         # From here on no push finds the repository, so the second check is final.
         path.rename(hidden)
-        kept = finish() or kept
+        kept = finish_removal() or kept
     except OSError as error:
         hint = f"make sure that your user may write to {path.parent}"
         raise ProviderError(f"cannot remove {path}: {error.strerror}", hint=hint) from error
     return kept
 
 
-def _keep(there: Path, path: Path) -> str:
+def _keep(directory: Path, path: Path) -> str:
+    """Rename the repository to the first free `PATH.kept-N`; return that path."""
     number = 1
+    # lexists, because a broken symbolic link takes the name too.
     while os.path.lexists(kept := f"{path}.kept-{number}"):
         number += 1
-    there.rename(kept)
+    directory.rename(kept)
     return kept

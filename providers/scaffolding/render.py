@@ -39,15 +39,15 @@ def render(
         render({"_app_name_.txt.tpl": GitFile(b"[[ Owner ]]")}, "app", {"owner": "me"})
         # {"app.txt": GitFile(b"me")}
     """
-    known, problems, made = _fold_keys(values), list[str](), dict[str, GitFile]()
+    known, problems, rendered = _fold_keys(values), list[str](), dict[str, GitFile]()
     # Sorted, so that the problems and the commit do not depend on the order of the file system.
     for path, file in sorted(files.items()):
         if path in SKIPPED_AT_TOP or ".git" in path.split("/"):
             continue
         target = path.removesuffix(TEMPLATE_SUFFIX).replace(NAME_PLACEHOLDER, name)
-        if target in made:
+        if target in rendered:
             problems.append(f"{path}: another file of the template becomes {target} too")
-        made[target] = (
+        rendered[target] = (
             _fill_in(path, file, name, known, problems) if path.endswith(TEMPLATE_SUFFIX) else file
         )
     if problems:
@@ -55,7 +55,7 @@ def render(
             "the template cannot be rendered:\n" + "\n".join(problems),
             hint="set the missing values in vars, or correct the template",
         )
-    return made
+    return rendered
 
 
 def _fold_keys(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,33 +83,33 @@ def _fill_in(
         for action in ACTION.finditer(text)
     ]
 
-    def value(match: re.Match[str]) -> str:
+    def replace_key(match: re.Match[str]) -> str:
         # `[[ end ]]` also matches VALUE. It is already reported as an action.
         if ACTION.fullmatch(match[0]):
             return match[0]
-        found = _lookup(known, match[1].split("."))
-        if isinstance(found, str):
-            return found
+        value = _lookup(known, match[1].split("."))
+        if isinstance(value, str):
+            return value
         problems.append(
             f"{_format_position(path, text, match)}: {match[0]} has no value"
             f"{_suggest(match[1], known)}"
         )
         return match[0]
 
-    return replace(file, data=VALUE.sub(value, text.replace(NAME_PLACEHOLDER, name)).encode())
+    return replace(file, data=VALUE.sub(replace_key, text.replace(NAME_PLACEHOLDER, name)).encode())
 
 
 def _lookup(known: Mapping[str, Any], keys: list[str]) -> str | None:
-    found: Any = known
+    value: Any = known
     for key in keys:
-        found = (
-            cast("dict[str, Any]", found).get(_fold_key(key)) if isinstance(found, dict) else None
+        value = (
+            cast("dict[str, Any]", value).get(_fold_key(key)) if isinstance(value, dict) else None
         )
-    match found:
+    match value:
         case bool():
-            return "true" if found else "false"
+            return "true" if value else "false"
         case str() | int() | float():
-            return str(found)
+            return str(value)
         case _:
             return None
 

@@ -38,20 +38,20 @@ def config_schema(plugins: Plugins) -> Schema:
     options = {name: plugins[name].options for name in plugins}
     structs = [file_schema.ConfigFile, file_schema.ToolSection, *dict.fromkeys(options.values())]
     references, components = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
-    told = dict(zip(structs, references, strict=True))
+    schemas = dict(zip(structs, references, strict=True))
     definitions = {
         f"#/$defs/{name}": _component(component) for name, component in components.items()
     }
-    file = definitions[told[file_schema.ConfigFile]["$ref"]]
-    choices = {name: told[struct] for name, struct in options.items()}
-    _let_name_choose(definitions[told[file_schema.ToolSection]["$ref"]], choices)
+    file = definitions[schemas[file_schema.ConfigFile]["$ref"]]
+    choices = {name: schemas[struct] for name, struct in options.items()}
+    _let_name_choose(definitions[schemas[file_schema.ToolSection]["$ref"]], choices)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
         "type": "object",
         # A map with none of the keys holds variables.
         "if": {"anyOf": [{"required": [key]} for key in file["properties"]]},
-        "then": told[file_schema.ConfigFile],
+        "then": schemas[file_schema.ConfigFile],
         "$defs": {
             **{name.removeprefix("#/$defs/"): found for name, found in definitions.items()},
             "expression": EXPRESSION,
@@ -116,15 +116,15 @@ def _value(schema: Schema) -> Schema:
     It has the form "if not an expression, then this", so that a validator reports what is wrong
     with the value.
     """
-    told = {key: value for key, value in schema.items() if key in {"description", "default"}}
-    wanted = {key: value for key, value in schema.items() if key not in told and key != ALIASES}
+    notes = {key: value for key, value in schema.items() if key in {"description", "default"}}
+    wanted = {key: value for key, value in schema.items() if key not in notes and key != ALIASES}
     if not wanted:
-        return told
+        return notes
     members = wanted.get("anyOf", [wanted])
     values = [_inner(member) for member in members if member != NULL]
     other = [{"$ref": "#/$defs/expression"}, *([NULL] if NULL in members else [])]
     return {
-        **told,
+        **notes,
         "if": {"not": {"anyOf": other}},
         "then": values[0] if len(values) == 1 else {"anyOf": values},
     }

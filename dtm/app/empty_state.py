@@ -61,8 +61,8 @@ def refuse_empty(workspace: Workspace) -> None:
                 )
             )
             continue
-        # A state in the current directory may be a DevStream state of this config. One with a lineage
-        # was written by dtm, which writes next to the config: it belongs to another project.
+        # A state in the current directory may be a DevStream state of this config. One with a
+        # lineage was written by dtm, which writes next to the config: it is of another project.
         is_in_cwd_only = settings == default_settings(cwd) != default_settings(base)
         is_other_project = is_in_cwd_only and bool(state.id.lineage)
         if state.entries and not is_other_project:
@@ -77,8 +77,8 @@ def refuse_empty(workspace: Workspace) -> None:
 
 
 def _refuse_missing(place: Place, base: Path) -> None:
-    remembered = _last_state(base)
-    if remembered and open_place(remembered, base, place.env).location == place.location:
+    last = _last_state(base)
+    if last and open_place(last, base, place.env).location == place.location:
         raise StateError(
             f"the state at {place.location} is gone: the last run of this config used it",
             hint="restore an earlier version of the object, "
@@ -127,8 +127,8 @@ def _likely_settings(base: Path, cwd: Path) -> Iterator[StateSettings]:
     for directory in dict.fromkeys((base, cwd)):
         if (directory / DEFAULT_FILE).is_file():
             yield default_settings(directory)
-    if remembered := _last_state(base):
-        yield remembered
+    if last := _last_state(base):
+        yield last
 
 
 def record_last_state(workspace: Workspace) -> None:

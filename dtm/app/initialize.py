@@ -12,7 +12,7 @@ import msgspec
 
 from dtm.app import locks
 from dtm.app.locks import LockChoice
-from dtm.app.place import resource_creator
+from dtm.app.place import open_provisioner
 from dtm.app.sessions import read_and_warn
 from dtm.app.workspace import Workspace
 from engine.errors import StoreAccessError
@@ -86,7 +86,7 @@ def _create_missing(
     workspace: Workspace, confirm: Callable[[], bool]
 ) -> Generator[Step, None, bool]:
     """Create what is missing. Return False if the user declined."""
-    found = resource_creator(workspace.place, workspace.base_dir)
+    found = open_provisioner(workspace.place, workspace.base_dir)
     if found is None:
         yield CreationStep("nothing", workspace.place.location)
         return True

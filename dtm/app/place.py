@@ -288,7 +288,7 @@ def open_place(
     return place
 
 
-def resource_creator(place: Place, base_dir: Path) -> Provisioner | None:
+def open_provisioner(place: Place, base_dir: Path) -> Provisioner | None:
     """Return the object that creates what this state needs and lists the permissions.
 
     Return None if nothing has to be created, as for a local state. Raises ConfigError.

@@ -119,7 +119,7 @@ def test_plugin_without_trial_is_checked_with_its_sample(tmp_path: Path) -> None
 def test_shipped_plugin_passes_with_its_own_example(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With it the world would be the trial's.
+    # Without its trial, the plugin is checked with its sample.
     monkeypatch.setattr("dtm.trials.validation.TRIALS", {})
     found = [str(result) for result in validate_plugin(name, PLUGINS, tmp_path) if result.problem]
     assert found == []

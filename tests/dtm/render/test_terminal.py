@@ -50,7 +50,7 @@ class Terminal:
 
     @property
     def left(self) -> list[str]:
-        """What stands on the screen at the end: the live table is erased line by line."""
+        """The final rows of the screen, after the live table was erased line by line."""
         self.renderer.close()
         rows: list[str] = []
         for piece in re.split(r"(\x1b\[1A|\x1b\[2K|\n)", self.drawn.getvalue()):

@@ -60,24 +60,24 @@ class Killed(BaseException):
 class Actor:
     """A thread that runs one step whenever it is let go."""
 
-    def __init__(self, life: Callable[[Actor], None]) -> None:
+    def __init__(self, body: Callable[[Actor], None]) -> None:
         self._go, self._back = threading.Lock(), threading.Lock()
         self._go.acquire()
         self._back.acquire()
-        self._life = life
+        self._body = body
         self.ended = self._killed = False
-        self.flaw: BaseException | None = None
+        self.failure: BaseException | None = None
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         self._go.acquire()
         try:
             if not self._killed:
-                self._life(self)
+                self._body(self)
         except (Killed, SupersededError, StoreError, OutcomeUnknownError):
             pass  # killed, superseded, or cut off: each may happen to anybody
-        except BaseException as flaw:  # noqa: BLE001 - handed to the schedule, which raises it
-            self.flaw = flaw
+        except BaseException as failure:  # noqa: BLE001 - handed to the schedule, which raises it
+            self.failure = failure
         self.ended = True
         self._back.release()
 
@@ -93,8 +93,8 @@ class Actor:
         """Let it go until its next pause or its end."""
         self._go.release()
         self._back.acquire()
-        if self.flaw:
-            raise self.flaw
+        if self.failure:
+            raise self.failure
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -131,7 +131,7 @@ class Network:
             effect()
 
 
-class Wire:
+class FaultyStore:
     """A store as one actor sees it."""
 
     def __init__(self, store: MemoryStore, actor: Actor, network: Network) -> None:
@@ -159,7 +159,7 @@ class Wire:
         return self._store.list(prefix)
 
 
-class AppendingWire(Wire):
+class FaultyAppendingStore(FaultyStore):
     """The same for a store that appends."""
 
     def __init__(self, store: AppendingMemoryStore, actor: Actor, network: Network) -> None:
@@ -185,7 +185,7 @@ class Item:
 
 
 @dataclass
-class Book:
+class Journal:
     """Records that were tried and that are durable, claims, and the invariants to check."""
 
     numbers: Iterator[int]
@@ -259,20 +259,20 @@ class Book:
 
 
 @dataclass
-class Story:
+class Schedule:
     """One schedule: the store, the sessions, and the book."""
 
     seed: int
     appending: bool = False
-    distort: Callable[[Store], Store] = lambda store: store
+    wrap: Callable[[Store], Store] = lambda store: store
     logs: Sequence[str] = (SEPARATE,)
-    deaths: int = 0
+    kills: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.store = AppendingMemoryStore("m") if self.appending else MemoryStore("m")
         self.network = Network(self.rng)
-        self.book = Book(iter(range(1, 10**9)))
+        self.journal = Journal(iter(range(1, 10**9)))
         self.ids = iter(range(1, 10**9))
         self.rescued: list[bytes] = []
 
@@ -292,24 +292,24 @@ class Story:
         self.rescued.append(data)
         return name
 
-    def wire(self, actor: Actor) -> Store:
+    def faulty_store(self, actor: Actor) -> Store:
         if isinstance(self.store, AppendingMemoryStore):
-            return self.distort(AppendingWire(self.store, actor, self.network))
-        return self.distort(Wire(self.store, actor, self.network))
+            return self.wrap(FaultyAppendingStore(self.store, actor, self.network))
+        return self.wrap(FaultyStore(self.store, actor, self.network))
 
-    def live(self, actor: Actor) -> None:
+    def run_session(self, actor: Actor) -> None:
         """The life of one session, which does without its wish for a log that stands elsewhere."""
         state = StateStore(
-            self.wire(actor), KEY, self.environment(), log=self.rng.choice(self.logs)
+            self.faulty_store(actor), KEY, self.environment(), log=self.rng.choice(self.logs)
         )
         try:
-            self._live(state)
+            self._run_session(state)
         except StateError as refused:
             if "dtm state move-log" not in refused.hint:
                 raise
-            self._live(replace(state, log=AUTO))
+            self._run_session(replace(state, log=AUTO))
 
-    def _live(self, state: StateStore) -> None:
+    def _run_session(self, state: StateStore) -> None:
         with open_session(
             state,
             None,
@@ -319,8 +319,8 @@ class Story:
             moves = len(self.logs) > 1 and session.state.id.lineage and self.rng.random() < 0.3
             if not (moves and session.move_log(self.rng.choice([SEPARATE, INLINE]))):
                 session.claim()
-            self.book.claims.append(session.id)
-            assert has_same_content(self.look(), session.state), (
+            self.journal.claims.append(session.id)
+            assert has_same_content(self.read_now(), session.state), (
                 "I5: a session claimed another state than the one it had read"
             )
             waiting: list[Item] = []
@@ -329,17 +329,17 @@ class Story:
                 waiting += items
                 if self.rng.random() < 0.6:
                     ticket.wait()
-                    self.book.acknowledge(session.id, waiting)
+                    self.journal.acknowledge(session.id, waiting)
                     waiting = []
             session.flush()
-            self.book.acknowledge(session.id, waiting)
+            self.journal.acknowledge(session.id, waiting)
             if self.rescued and self.rng.random() < 0.3:
                 with suppress(StateError):  # of a lineage that ended before anything was made in it
                     recover(session, self.rng.choice(self.rescued), "rescue file")
             if self.rng.random() < 0.2:
                 self._replace(session)
 
-    def look(self) -> State:
+    def read_now(self) -> State:
         """The state as it is, seen without any step."""
         reading = read_state(StateStore(self.store, KEY))
         assert not reading.notice, f"I5: {reading.notice}"
@@ -350,90 +350,90 @@ class Story:
             ["begin", "begin", "whole", "failed", "cancelled", "moved", "outputs"]
         )
         if kind == "outputs":
-            item = self.book.item("outputs")
+            item = self.journal.item("outputs")
             return session.set_outputs({"n": item.number}), [item]
-        begin = self.book.item("begin")
+        begin = self.journal.item("begin")
         address, number = begin.address, begin.number
         entry = StateEntry(address, (), {"n": number}, None)
         ticket = session.begin(address, Action.CREATE, entry=entry)
         if kind == "begin":
             return ticket, [begin]
         if kind == "failed":
-            failed = self.book.item("failed", number)
+            failed = self.journal.item("failed", number)
             return session.failed(address, str(failed.number)), [begin, failed]
         if kind == "cancelled":
-            self.book.cancelled.add(number)
-            return session.cancelled(address), [begin, self.book.item("cancelled", number)]
+            self.journal.cancelled.add(number)
+            return session.cancelled(address), [begin, self.journal.item("cancelled", number)]
         made = replace(
             entry, resource=Resource(str(number), {}, {"pad": "x" * self.rng.randrange(200)})
         )
-        done = self.book.item("done", number)
+        done = self.journal.item("done", number)
         ticket = session.done(address, made)
         if kind == "whole":
             return ticket, [begin, done]
-        moved = self.book.item("moved")
-        self.book.moved[number] = moved.number
+        moved = self.journal.item("moved")
+        self.journal.moved[number] = moved.number
         return session.moved(address, replace(made, address=moved.address)), [begin, done, moved]
 
     def _replace(self, session: Session) -> None:
-        item = self.book.item("replace")
+        item = self.journal.item("replace")
         entry = StateEntry(item.address, (), {"n": item.number}, Resource(str(item.number)))
         state = session.state.with_entry(entry)
         session.replace(replace(state, id=replace(state.id, serial=state.id.serial + 1)))
-        self.book.durable[item] = None
+        self.journal.durable[item] = None
 
     def read(self, actor: Actor) -> None:
         """The life of one reader without a lock."""
-        least = len(self.book.durable)
+        least = len(self.journal.durable)
         log = INLINE if self.logs == (INLINE,) else AUTO
-        reading = read_state(StateStore(self.wire(actor), KEY, self.environment(), log))
+        reading = read_state(StateStore(self.faulty_store(actor), KEY, self.environment(), log))
         assert not reading.notice, f"I5: {reading.notice}"
-        self.book.check_prefix(reading.state, least)
+        self.journal.check_prefix(reading.state, least)
 
 
-def play(story: Story) -> Book:
+def run_schedule(schedule: Schedule) -> Journal:
     """Run one schedule; raises AssertionError with the flaw."""
-    rng, live, reader = story.rng, list[Actor](), None
+    rng, run_session, reader = schedule.rng, list[Actor](), None
     steps, bursts = rng.choice([(120, (0, 1, 1)), (40, (1, 1, 2, 3, 20))])
     for _ in range(rng.randrange(steps // 3, steps)):
-        while len(live) < 3:
-            live.append(Actor(story.live))
+        while len(run_session) < 3:
+            run_session.append(Actor(schedule.run_session))
         if reader is None and rng.random() < 0.2:
-            reader = Actor(story.read)
-        chosen = rng.choice([*live, reader] if reader else live)
+            reader = Actor(schedule.read)
+        chosen = rng.choice([*run_session, reader] if reader else run_session)
         if chosen is not reader and rng.random() < 0.03:
             chosen.kill()
-            story.deaths += 1
-        elif story.network.delayed and rng.random() < 0.1:
-            story.network.delayed.pop(rng.randrange(len(story.network.delayed)))()
-            story.book.check(story.look())
+            schedule.kills += 1
+        elif schedule.network.delayed and rng.random() < 0.1:
+            schedule.network.delayed.pop(rng.randrange(len(schedule.network.delayed)))()
+            schedule.journal.check(schedule.read_now())
         else:
-            _let_go(story, chosen, bursts)
-        live = [actor for actor in live if not actor.ended]
+            _step(schedule, chosen, bursts)
+        run_session = [actor for actor in run_session if not actor.ended]
         reader = None if reader and reader.ended else reader
-    for actor in [*live, reader] if reader else live:
+    for actor in [*run_session, reader] if reader else run_session:
         actor.kill()
-    return _get_through(story)
+    return _run_last_session(schedule)
 
 
-def _let_go(story: Story, actor: Actor, bursts: Sequence[int]) -> None:
+def _step(schedule: Schedule, actor: Actor, bursts: Sequence[int]) -> None:
     """A few steps, or so many that others sleep through a whole life."""
-    for _ in range(story.rng.choice(bursts)):
-        before = story.network.effects
+    for _ in range(schedule.rng.choice(bursts)):
+        before = schedule.network.effects
         actor.step()
-        if story.network.effects != before:
-            story.book.check(story.look())
+        if schedule.network.effects != before:
+            schedule.journal.check(schedule.read_now())
         if actor.ended:
             return
 
 
-def _get_through(story: Story) -> Book:
+def _run_last_session(schedule: Schedule) -> Journal:
     """I4."""
     for _ in range(50):
-        last, claims = Actor(story.live), len(story.book.claims)
+        last, claims = Actor(schedule.run_session), len(schedule.journal.claims)
         while not last.ended:
             last.step()
-        story.book.check(story.look())
-        if len(story.book.claims) > claims:
-            return story.book
+        schedule.journal.check(schedule.read_now())
+        if len(schedule.journal.claims) > claims:
+            return schedule.journal
     raise AssertionError("I4: nobody gets through")

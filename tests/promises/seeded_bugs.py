@@ -16,13 +16,13 @@ from engine.log.records import Done, decode_records, encode_records
 from engine.log.state_store import INLINE, SEPARATE
 from engine.ports import Snapshot, Store, Version
 from engine.stored.state_file import decode_state_file, encode_state_file
-from tests.promises.schedules import Story, play
+from tests.promises.schedules import Schedule, run_schedule
 
-ENOUGH = 300
+MAX_SCHEDULES = 300
 """Schedules within which every planted bug must have been found."""
 
 
-class Distorted:
+class PassThroughStore:
     """A store that hands everything on; each bug below changes one thing.
 
     `logs` is where sessions keep their log while it is in use.
@@ -50,7 +50,7 @@ class Distorted:
         return self.store.list(prefix)
 
 
-class IgnoreExpect(Distorted):
+class IgnoresVersions(PassThroughStore):
     """A store that overwrites whatever is there, as S3 does without If-Match."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -58,7 +58,7 @@ class IgnoreExpect(Distorted):
         return self.store.write(key, data, expect=found.version if found else None)
 
 
-class DropADone(Distorted):
+class DropsDoneRecord(PassThroughStore):
     """A head that forgets the last `done` given to it."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -70,7 +70,7 @@ class DropADone(Distorted):
         return self.store.write(key, data, expect=expect)
 
 
-class LoseTheLastChunk(Distorted):
+class LosesLastChunk(PassThroughStore):
     """A head that forgets to name the chunk its records just moved to."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -80,7 +80,7 @@ class LoseTheLastChunk(Distorted):
         return self.store.write(key, data, expect=expect)
 
 
-class ForgetTheHead(Distorted):
+class DeletesHead(PassThroughStore):
     """A store that removes the head with the chunks: versions seen once come back."""
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
@@ -88,14 +88,14 @@ class ForgetTheHead(Distorted):
         self.store.delete("K.log")
 
 
-class SweepTooMuch(Distorted):
+class DeletesCurrentChunks(PassThroughStore):
     """A compaction that also sweeps the chunks of the current base."""
 
     def list(self, prefix: str) -> Iterator[str]:
         return self.store.list("K.log.d/")
 
 
-class StaleHead(Distorted):
+class ShowsStaleHead(PassThroughStore):
     """A store that goes on showing a client the head it saw first, as caches do."""
 
     def __init__(self, store: Store) -> None:
@@ -107,13 +107,13 @@ class StaleHead(Distorted):
         return self.seen.setdefault(key, fresh) if key == "K.log" else fresh
 
 
-class IgnoreExpectInside(IgnoreExpect):
+class IgnoresInlineVersions(IgnoresVersions):
     """The same where the log stands inside the document."""
 
     logs = (INLINE,)
 
 
-class DropADoneInside(Distorted):
+class DropsInlineDoneRecord(PassThroughStore):
     """A document whose log forgets the last `done` given to it."""
 
     logs = (INLINE,)
@@ -128,7 +128,7 @@ class DropADoneInside(Distorted):
         return self.store.write(key, data, expect=expect)
 
 
-class BlindToTheLogBeside(Distorted):
+class MissesSeparateLog(PassThroughStore):
     """Sessions that want the log inside the document and overlook the one beside it."""
 
     logs = (SEPARATE, INLINE)
@@ -137,24 +137,24 @@ class BlindToTheLogBeside(Distorted):
         return None if key == "K.log" else self.store.read(key)
 
 
-BUGS: tuple[type[Distorted], ...] = (
-    IgnoreExpect,
-    DropADone,
-    LoseTheLastChunk,
-    ForgetTheHead,
-    SweepTooMuch,
-    StaleHead,
-    IgnoreExpectInside,
-    DropADoneInside,
-    BlindToTheLogBeside,
+BUGS: tuple[type[PassThroughStore], ...] = (
+    IgnoresVersions,
+    DropsDoneRecord,
+    LosesLastChunk,
+    DeletesHead,
+    DeletesCurrentChunks,
+    ShowsStaleHead,
+    IgnoresInlineVersions,
+    DropsInlineDoneRecord,
+    MissesSeparateLog,
 )
 
 
-def found_after(bug: type[Distorted], limit: int = ENOUGH) -> int | None:
+def schedules_until_found(bug: type[PassThroughStore], limit: int = MAX_SCHEDULES) -> int | None:
     """How many schedules it took to find this bug, None if it stayed hidden."""
     for seed in range(limit):
         try:
-            play(Story(seed, distort=bug, logs=bug.logs))
+            run_schedule(Schedule(seed, wrap=bug, logs=bug.logs))
         except (AssertionError, StateError):  # lost, or seen to be damaged
             return seed + 1
     return None
@@ -163,10 +163,12 @@ def found_after(bug: type[Distorted], limit: int = ENOUGH) -> int | None:
 def main() -> int:
     hidden = 0
     for bug in BUGS:
-        after = found_after(bug)
+        after = schedules_until_found(bug)
         hidden += after is None
-        told = f"found after {after} schedules" if after else f"NOT FOUND in {ENOUGH} schedules"
-        print(f"{bug.__name__}: {told}")  # noqa: T201
+        result = (
+            f"found after {after} schedules" if after else f"NOT FOUND in {MAX_SCHEDULES} schedules"
+        )
+        print(f"{bug.__name__}: {result}")  # noqa: T201
     return int(hidden > 0)
 
 

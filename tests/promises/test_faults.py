@@ -43,7 +43,7 @@ STREAK is smaller than the tries of any retry policy.
 
 
 @dataclass
-class Weather:
+class FaultInjector:
     """Decides what goes wrong, and counts it."""
 
     rng: random.Random
@@ -55,7 +55,7 @@ class Weather:
     streak: int = 0
     calm: int = 0
 
-    def fault(self, *kinds: str) -> str:
+    def next_fault(self, *kinds: str) -> str:
         self.calls += 1
         due = [call for at, call in self.late if at <= self.calls]
         self.late = [(at, call) for at, call in self.late if at > self.calls]
@@ -74,13 +74,13 @@ class Weather:
         self.seen[kind] += 1
         return kind
 
-    def ask(self, call: Callable[[], T]) -> T:
-        if self.fault("unavailable"):
+    def read(self, call: Callable[[], T]) -> T:
+        if self.next_fault("unavailable"):
             raise StoreUnavailableError("503")
         return call()
 
-    def change(self, call: Callable[[], T], *more: str) -> T:
-        match self.fault("unavailable", "lost before", "lost after", *more):
+    def write_once(self, call: Callable[[], T], *more: str) -> T:
+        match self.next_fault("unavailable", "lost before", "lost after", *more):
             case "unavailable":
                 raise StoreUnavailableError("503")
             case "lost before":
@@ -98,49 +98,49 @@ class Weather:
                 return call()
 
 
-class Stormy:
+class FaultyStore:
     """A store in bad weather."""
 
-    def __init__(self, store: MemoryStore, weather: Weather) -> None:
-        self.store, self.weather = store, weather
+    def __init__(self, store: MemoryStore, faults: FaultInjector) -> None:
+        self.store, self.faults = store, faults
 
     @property
     def location(self) -> str:
         return self.store.location
 
     def read(self, key: str) -> Snapshot | None:
-        return self.weather.ask(lambda: self.store.read(key))
+        return self.faults.read(lambda: self.store.read(key))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        return self.weather.change(
+        return self.faults.write_once(
             lambda: self.store.write(key, data, expect=expect), "late", "conflict with itself"
         )
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
-        self.weather.change(lambda: self.store.delete(key, expect=expect))
+        self.faults.write_once(lambda: self.store.delete(key, expect=expect))
 
     def list(self, prefix: str) -> Iterator[str]:
-        return self.weather.ask(lambda: self.store.list(prefix))
+        return self.faults.read(lambda: self.store.list(prefix))
 
 
-class StormyAppending(Stormy):
+class FaultyAppendingStore(FaultyStore):
     """The same for a store that appends."""
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
         store = self.store
         assert isinstance(store, AppendingMemoryStore)
-        return self.weather.change(
+        return self.faults.write_once(
             lambda: store.append(key, data, expect=expect), "late", "conflict with itself"
         )
 
 
-def stormy(seed: int, appending: bool) -> tuple[MemoryStore, Stormy]:
-    weather = Weather(random.Random(seed))
+def create_store(seed: int, appending: bool) -> tuple[MemoryStore, FaultyStore]:
+    faults = FaultInjector(random.Random(seed))
     if appending:
         store: MemoryStore = AppendingMemoryStore("m")
-        return store, StormyAppending(store, weather)
+        return store, FaultyAppendingStore(store, faults)
     store = MemoryStore("m")
-    return store, Stormy(store, weather)
+    return store, FaultyStore(store, faults)
 
 
 def environment(seed: int, clock: FakeClock) -> Environment:
@@ -154,28 +154,28 @@ def environment(seed: int, clock: FakeClock) -> Environment:
     )
 
 
-def runs(seed: int, log: str, appending: bool) -> Counter[str]:
+def run_sessions(seed: int, log: str, appending: bool) -> Counter[str]:
     """Some runs; returns what went wrong on the way."""
-    store, weathered = stormy(seed, appending)
-    clock, heard, made = FakeClock(), list[Event](), set[str]()
+    store, faulty = create_store(seed, appending)
+    clock, events, created = FakeClock(), list[Event](), set[str]()
     for number in range(3):
         with open_session(
-            StateStore(weathered, KEY, environment(seed + number, clock), log=log),
-            ObjectLocker(weathered),
+            StateStore(faulty, KEY, environment(seed + number, clock), log=log),
+            ObjectLocker(faulty),
             SessionOptions("apply", "me", "0", lock=LockOptions(lease=1000), history=1),
-            heard.append,
+            events.append,
         ) as session:
             session.claim()
             for name in ("a", "b", "c"):
                 create_tool(session, f"{name}{number}", "x" * 100)
-                made.add(f"{name}{number}")
-    told = [event.message for event in heard if isinstance(event, Notice)]
-    assert not [text for text in told if "not deleted" not in text], told
+                created.add(f"{name}{number}")
+    messages = [event.message for event in events if isinstance(event, Notice)]
+    assert not [text for text in messages if "not deleted" not in text], messages
     state = read_state(StateStore(store, KEY)).state
-    assert {address.instance for address in state.entries} == made
+    assert {address.instance for address in state.entries} == created
     assert not [entry for entry in state.entries.values() if entry.pending]
     assert ObjectLocker(store).read(KEY) is None and state.id.serial >= 3
-    return weathered.weather.seen
+    return faulty.faults.seen
 
 
 @pytest.mark.parametrize("log", [AUTO, SEPARATE, INLINE])
@@ -184,9 +184,9 @@ def test_single_client_survives_network_faults(log: str, appending: bool) -> Non
     seen: Counter[str] = Counter()
     for seed in range(SEEDS):
         try:
-            seen += runs(seed, log, appending)
-        except (AssertionError, DtmError) as flaw:
-            raise AssertionError(f"seed {seed}: {flaw!r}") from flaw
+            seen += run_sessions(seed, log, appending)
+        except (AssertionError, DtmError) as failure:
+            raise AssertionError(f"seed {seed}: {failure!r}") from failure
     for kind in (
         "unavailable",
         "lost before",
@@ -200,8 +200,8 @@ def test_single_client_survives_network_faults(log: str, appending: bool) -> Non
 
 def test_locking_survives_network_faults() -> None:
     for seed in range(SEEDS * 5):
-        store, weathered = stormy(seed, appending=False)
-        clock, locker = FakeClock(), ObjectLocker(weathered)
+        store, faulty = create_store(seed, appending=False)
+        clock, locker = FakeClock(), ObjectLocker(faulty)
         for breaking in (False, True):
             held = acquire(
                 locker,
@@ -223,18 +223,18 @@ def test_locking_survives_network_faults() -> None:
 
 
 def test_an_unreachable_store_is_given_up_within_30_seconds() -> None:
-    class Away(MemoryStore):
+    class UnreachableStore(MemoryStore):
         def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
             raise OutcomeUnknownError("no answer")
 
-    clock, store = FakeClock(), Away("m")
-    with pytest.raises(OutcomeUnknownError), open_away(store, clock) as session:
+    clock, store = FakeClock(), UnreachableStore("m")
+    with pytest.raises(OutcomeUnknownError), open_unreachable(store, clock) as session:
         session.claim()
     assert clock() <= STORE_POLICY.total
     assert not read_history(StateStore(store, KEY))
 
 
-def open_away(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:
+def open_unreachable(store: Store, clock: FakeClock) -> AbstractContextManager[Session]:
     return open_session(
         StateStore(store, KEY, environment(0, clock)),
         None,

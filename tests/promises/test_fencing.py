@@ -57,19 +57,19 @@ LOGS = pytest.mark.parametrize("log", [AUTO, INLINE])
 
 
 @dataclass
-class Place:
+class Site:
     """One memory store with its lock, one clock, and what was kept on this machine."""
 
     log: str = AUTO
     clock: FakeClock = field(default_factory=FakeClock)
     store: MemoryStore = field(default_factory=lambda: MemoryStore("m"))
-    heard: list[Event] = field(default_factory=list[Event])
+    events: list[Event] = field(default_factory=list[Event])
     saved: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def __post_init__(self) -> None:
         self.locker: Locker = ObjectLocker(self.store)
 
-    def look(self) -> Reading:
+    def read_state(self) -> Reading:
         state = StateStore(self.store, KEY, self.environment(), self.log)
         return read_state(state, self.locker, LEASE)
 
@@ -95,7 +95,7 @@ class Place:
             StateStore(store or self.store, KEY, self.environment(), log=self.log),
             self.locker if lock else None,
             SessionOptions("apply", who, "0", lock=LockOptions(lease=LEASE), over=over),
-            self.heard.append,
+            self.events.append,
         ) as session:
             session.claim()
             yield session
@@ -118,34 +118,34 @@ class Place:
         return data
 
 
-def force_unlocked(place: Place) -> None:
-    place.force_unlock()
-    place.run("b@there", "b")
+def force_unlocked(site: Site) -> None:
+    site.force_unlock()
+    site.run("b@there", "b")
 
 
-def finished_compacted_and_a_third(place: Place) -> None:
-    place.force_unlock()
-    place.run("b@there", "b")
-    place.run("c@there", "c")
+def finished_compacted_and_a_third(site: Site) -> None:
+    site.force_unlock()
+    site.run("b@there", "b")
+    site.run("c@there", "c")
 
 
-def without_a_lock(place: Place) -> None:
-    place.run("b@there", "b", lock=False)
+def without_a_lock(site: Site) -> None:
+    site.run("b@there", "b", lock=False)
 
 
-def slept_through_its_lease(place: Place) -> None:
+def slept_through_its_lease(site: Site) -> None:
     """B sees the same record for a whole lease by its own clock, since A's process stands still."""
-    place.clock.sleep(2 * LEASE)
-    place.run("b@there", "b")
+    site.clock.sleep(2 * LEASE)
+    site.run("b@there", "b")
     (taken,) = [
         event.taken_from
-        for event in place.heard
+        for event in site.events
         if isinstance(event, LockAcquired) and event.taken_from
     ]
     assert taken.who == "a@here"
 
 
-TAKE_OVERS: list[Callable[[Place], None]] = [
+TAKE_OVERS: list[Callable[[Site], None]] = [
     force_unlocked,
     finished_compacted_and_a_third,
     without_a_lock,
@@ -153,16 +153,16 @@ TAKE_OVERS: list[Callable[[Place], None]] = [
 ]
 
 
-def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededError:
+def run_superseded(site: Site, take_over: Callable[[Site], None]) -> SupersededError:
     """A begins x, its call runs, B takes over, A's call ends."""
 
     def work() -> None:
-        with place.session("a@here") as a:
+        with site.session("a@here") as a:
             create_tool(a, "a")
             a.begin(
                 Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)
             ).wait()
-            take_over(place)
+            take_over(site)
             with suppress(SupersededError):
                 a.done(Address("data", "x"), entry("x")).wait()
             with pytest.raises(SupersededError):
@@ -176,15 +176,15 @@ def overtaken(place: Place, take_over: Callable[[Place], None]) -> SupersededErr
 @LOGS
 @pytest.mark.parametrize("take_over", TAKE_OVERS)
 def test_a_superseded_session_names_the_winner_and_saves_calls(
-    take_over: Callable[[Place], None], log: str
+    take_over: Callable[[Site], None], log: str
 ) -> None:
-    place = Place(log)
-    error = overtaken(place, take_over)
+    site = Site(log)
+    error = run_superseded(site, take_over)
     assert "taken over by" in error.message and "@there" in error.message and error.exit_code == 1
     assert "dtm state recover /there/errored-" in error.hint
-    (saved,) = rescue_file.decode(place.rescued(), "x").records
+    (saved,) = rescue_file.decode(site.rescued(), "x").records
     assert isinstance(saved, Done) and saved.key == "data_x"
-    state = read_state(StateStore(place.store, KEY)).state
+    state = read_state(StateStore(site.store, KEY)).state
     assert {"a", "b", "x"} <= tool_names(state) and state.entries[Address("data", "x")].pending
     assert all(
         not found.pending for address, found in state.entries.items() if address.instance != "x"
@@ -195,58 +195,56 @@ def test_a_superseded_session_names_the_winner_and_saves_calls(
 def test_after_a_force_unlock_one_silent_lease_is_waited_for(
     log: str,
 ) -> None:
-    place = Place(log)
-    overtaken(place, force_unlocked)
-    assert LEASE <= place.clock() <= LEASE * 1.3
+    site = Site(log)
+    run_superseded(site, force_unlocked)
+    assert LEASE <= site.clock() <= LEASE * 1.3
     assert [
         event.message
-        for event in place.heard
+        for event in site.events
         if isinstance(event, Notice) and "see whether it is still running" in event.message
     ]
 
 
 @LOGS
 def test_a_rescue_file_of_an_ended_session_is_applied_at_once(log: str) -> None:
-    place = Place(log)
-    with suppress(SupersededError), place.session("a@here") as a:
+    site = Site(log)
+    with suppress(SupersededError), site.session("a@here") as a:
         a.begin(
             Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None)
         ).wait()
-        place.force_unlock()
-        with suppress(SupersededError), place.session("b@there", over=(a.id,)):
+        site.force_unlock()
+        with suppress(SupersededError), site.session("b@there", over=(a.id,)):
             pass
         a.done(Address("data", "x"), entry("x"))
-    before, saved = place.clock(), rescue_file.decode(place.rescued(), "x")
-    with place.session("d@here", over=(saved.session,)) as session:
-        assert recover(session, place.rescued(), "x").applied == (Address("data", "x"),)
-    assert place.clock() == before
-    assert read_state(StateStore(place.store, KEY)).state.entries[Address("data", "x")] == entry(
-        "x"
-    )
+    before, saved = site.clock(), rescue_file.decode(site.rescued(), "x")
+    with site.session("d@here", over=(saved.session,)) as session:
+        assert recover(session, site.rescued(), "x").applied == (Address("data", "x"),)
+    assert site.clock() == before
+    assert read_state(StateStore(site.store, KEY)).state.entries[Address("data", "x")] == entry("x")
 
 
 @LOGS
 def test_a_refused_compaction_loses_nothing(log: str) -> None:
-    place = Place(log)
-    killable = KillableClient(Client(place.store, place.locker))
+    site = Site(log)
+    killable = KillableClient(Client(site.store, site.locker))
 
-    def get_ahead(key: str) -> None:
+    def supersede(key: str) -> None:
         if key == KEY:
             killable.store.before = lambda _: None
-            place.force_unlock()
-            place.run("b@there", "b")
+            site.force_unlock()
+            site.run("b@there", "b")
 
-    with place.session("a@here", store=killable.store) as a:
+    with site.session("a@here", store=killable.store) as a:
         create_tool(a, "a")
-        killable.store.before = get_ahead
-    assert place.tool_names() == {"a", "b"}
-    (told,) = [
-        event for event in place.heard if isinstance(event, Notice) and event.level == "warning"
+        killable.store.before = supersede
+    assert site.tool_names() == {"a", "b"}
+    (notice,) = [
+        event for event in site.events if isinstance(event, Notice) and event.level == "warning"
     ][:1]
-    assert "not compacted" in told.message and "b@there" in told.message
+    assert "not compacted" in notice.message and "b@there" in notice.message
 
 
-class Late:
+class DelayedStore:
     """A store whose client lost one request: it arrives when told."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -264,38 +262,38 @@ class Late:
 
 @LOGS
 def test_a_late_request_after_a_compaction_changes_nothing(log: str) -> None:
-    place = Place(log)
-    late = Late(place.store)
+    site = Site(log)
+    late = DelayedStore(site.store)
 
     def work() -> None:
-        with place.session("a@here", store=late) as a:
+        with site.session("a@here", store=late) as a:
             create_tool(a, "a")
             late.lose = True
             a.begin(Address("data", "x"), Action.CREATE, entry=replace(entry("x"), resource=None))
             with pytest.raises(OutcomeUnknownError):
                 a.flush()
-            place.force_unlock()
-            place.run("b@there", "b")
+            site.force_unlock()
+            site.run("b@there", "b")
             for arrive in late.late:
                 with pytest.raises(ConflictError):
                     arrive()
 
     with pytest.raises(OutcomeUnknownError):
         work()
-    assert len(late.late) > 1 and place.tool_names() == {"a", "b"}
+    assert len(late.late) > 1 and site.tool_names() == {"a", "b"}
 
 
 @LOGS
 def test_a_held_lock_refuses_others_and_readers_see_the_holder(log: str) -> None:
-    place = Place(log)
-    with place.session("a@here") as a:
+    site = Site(log)
+    with site.session("a@here") as a:
         create_tool(a, "a")
         with pytest.raises(LockHeldError, match="a@here"):
-            place.run("b@there", "b")
-        reading = place.look()
+            site.run("b@there", "b")
+        reading = site.read_state()
         assert reading.in_progress.startswith("a@here since ") and reading.active_session == a.id
-        place.clock.sleep(2 * LEASE)
-        assert not place.look().in_progress
+        site.clock.sleep(2 * LEASE)
+        assert not site.read_state().in_progress
 
 
 def test_a_superseded_apply_stops_and_saves_its_running_call() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from engine.log.state_store import AUTO, INLINE, SEPARATE
-from tests.promises.schedules import Story, play
-from tests.promises.seeded_bugs import BUGS, Distorted, found_after
+from tests.promises.schedules import Schedule, run_schedule
+from tests.promises.seeded_bugs import BUGS, PassThroughStore, schedules_until_found
 
 SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "800"))
 """How many schedules in all; the same seeds each time, more of them where there is time."""
@@ -43,21 +43,23 @@ def test_no_acknowledged_record_is_ever_lost(part: int, kind: str) -> None:
     acknowledged, (logs, appending) = 0, KINDS[kind]
     for seed in range(part, SCHEDULES // len(KINDS), PARTS):
         try:
-            acknowledged += play(Story(seed, appending=appending, logs=logs)).acknowledged
-        except AssertionError as flaw:
-            raise AssertionError(f"seed {seed}: {flaw}") from flaw
+            acknowledged += run_schedule(
+                Schedule(seed, appending=appending, logs=logs)
+            ).acknowledged
+        except AssertionError as failure:
+            raise AssertionError(f"seed {seed}: {failure}") from failure
     assert acknowledged > 0
 
 
 def test_the_same_seed_gives_the_same_schedule() -> None:
-    one, two = play(Story(7)), play(Story(7))
+    one, two = run_schedule(Schedule(7)), run_schedule(Schedule(7))
     assert list(one.durable) == list(two.durable) and one.claims == two.claims
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
-def test_a_planted_bug_is_found(bug: type[Distorted]) -> None:
-    assert found_after(bug) is not None
+def test_a_planted_bug_is_found(bug: type[PassThroughStore]) -> None:
+    assert schedules_until_found(bug) is not None
 
 
 def test_a_store_without_a_bug_passes() -> None:
-    assert found_after(Distorted, limit=20) is None
+    assert schedules_until_found(PassThroughStore, limit=20) is None

@@ -31,7 +31,7 @@ EXAMPLES = int(os.environ.get("DTM_EXAMPLES", "50"))
 NAMES = "abcdef"
 
 
-class Dying:
+class CrashingStore:
     """A store that fails after `writes` more writes; the last may arrive without an answer."""
 
     def __init__(self, store: Store, writes: int, *, arrives: bool) -> None:
@@ -41,32 +41,32 @@ class Dying:
     def location(self) -> str:
         return self.store.location
 
-    def _alive(self) -> None:
+    def _check_alive(self) -> None:
         if self.writes <= 0:
             raise StoreAccessError("dead")
 
     def read(self, key: str) -> Snapshot | None:
-        self._alive()
+        self._check_alive()
         return self.store.read(key)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        self._alive()
+        self._check_alive()
         self.writes -= 1
         version = self.store.write(key, data, expect=expect) if self.writes or self.arrives else ""
-        self._alive()
+        self._check_alive()
         return version
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
-        self._alive()
+        self._check_alive()
         self.store.delete(key, expect=expect)
 
     def list(self, prefix: str) -> Iterator[str]:
-        self._alive()
+        self._check_alive()
         return self.store.list(prefix)
 
 
 @dataclass(frozen=True)
-class Operation:
+class FaultyRun:
     """One run: the config (None: destroy), the calls that fail, and the writes until its death."""
 
     wanted: Config | None
@@ -119,8 +119,8 @@ FAULTS = st.dictionaries(
     ERRORS,
     max_size=4,
 )
-OPERATIONS = st.builds(
-    Operation,
+FAULTY_RUNS = st.builds(
+    FaultyRun,
     st.none() | configs(),
     FAULTS,
     st.none() | st.integers(1, 25),
@@ -155,15 +155,15 @@ def fault(error: Exception) -> Any:
     return fail
 
 
-def disturbed(bench: Bench, operation: Operation, store: Store) -> None:
+def run_with_faults(bench: Bench, faulty_run: FaultyRun, store: Store) -> None:
     """One run in which things go wrong."""
-    bench.system.faults = {call: [fault(error)] for call, error in operation.faults.items()}
-    if operation.writes is not None:
-        bench.store = Dying(store, operation.writes, arrives=operation.arrives)
+    bench.system.faults = {call: [fault(error)] for call, error in faulty_run.faults.items()}
+    if faulty_run.writes is not None:
+        bench.store = CrashingStore(store, faulty_run.writes, arrives=faulty_run.arrives)
     try:
-        run(bench, operation.wanted)
+        run(bench, faulty_run.wanted)
     except DtmError:
-        assert operation.writes is not None, "only a death may end a run with an error"
+        assert faulty_run.writes is not None, "only a death may end a run with an error"
     finally:
         bench.store, bench.system.faults = store, {}
 
@@ -205,10 +205,10 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(OPERATIONS, min_size=1, max_size=3), st.none() | configs())
+@given(st.lists(FAULTY_RUNS, min_size=1, max_size=3), st.none() | configs())
 @example(
     [
-        Operation(
+        FaultyRun(
             config(tool("plain.a")),
             {"after create a": OutcomeUnknownError("no answer")},
             None,
@@ -218,18 +218,18 @@ def check_complete(bench: Bench, wanted: Config | None) -> None:
     None,
 )
 @example(
-    [Operation(config(tool("plain.a")), {}, 2, True), Operation(None, {}, 2, False)],
+    [FaultyRun(config(tool("plain.a")), {}, 2, True), FaultyRun(None, {}, 2, False)],
     config(tool("plain.a", key="a2")),
 )
 def test_any_sequence_of_runs_is_completed_by_one_more_run(
-    operations: list[Operation], wanted: Config | None
+    faulty_runs: list[FaultyRun], wanted: Config | None
 ) -> None:
     store = MemoryStore("test")
     bench = Bench(store=store)
-    for operation in operations:
-        disturbed(bench, operation, store)
-        check_valid(read_state(StateStore(store, "k")).state, bench, operation.wanted)
-    check_complete(bench, operations[-1].wanted)
+    for faulty_run in faulty_runs:
+        run_with_faults(bench, faulty_run, store)
+        check_valid(read_state(StateStore(store, "k")).state, bench, faulty_run.wanted)
+    check_complete(bench, faulty_runs[-1].wanted)
     check_complete(bench, wanted)
 
 
@@ -248,7 +248,7 @@ def test_a_crash_at_any_commit_of_an_apply_is_repaired(writes: int, arrives: boo
     second = config(
         tool("plain.r", key="r2"), tool("plain.u", "plain.r", value=2), tool("plain.n", "plain.u")
     )
-    disturbed(bench, Operation(second, {}, writes, arrives), store)
+    run_with_faults(bench, FaultyRun(second, {}, writes, arrives), store)
     check_valid(read_state(StateStore(store, "k")).state, bench)
     check_complete(bench, second)
 
@@ -271,7 +271,7 @@ def test_a_crash_between_two_moves_leaves_no_dangling_dependency(
         return config(*renamed, tool("open.top", names[2], names[0], value=large))
 
     run(bench, chain(""))
-    disturbed(bench, Operation(chain("2"), {}, writes, arrives), store)
+    run_with_faults(bench, FaultyRun(chain("2"), {}, writes, arrives), store)
     check_valid(read_state(StateStore(store, "k")).state, bench)
     if finish:
         check_complete(bench, chain("2"))

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.promises.crash.trials import said
-from tests.promises.crash.victim import Zygote
+from tests.promises.crash.trials import last_output
+from tests.promises.crash.victim import ForkServer
 from tests.servers.proxy import Fault
 
 APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parallelism", "3"]
@@ -56,7 +56,7 @@ class Feud:
     network: Callable[[int], AbstractContextManager[Network]]
     direct: Mapping[str, str]
 
-    def fight(self, seed: int, zygotes: tuple[Zygote, Zygote]) -> tuple[Network, list[int]]:
+    def fight(self, seed: int, zygotes: tuple[ForkServer, ForkServer]) -> tuple[Network, list[int]]:
         """Let both work at once and see that nothing is lost; the network, and how both ended."""
         home = self.root / f"s{seed:03}"
         users = [home / name for name in USERS]
@@ -69,11 +69,11 @@ class Feud:
                 for zygote, user in zip(zygotes, users, strict=True)
             ]
             for user, end in zip(users, ends, strict=True):
-                _true_end(f"seed {seed}, {user.name}", *end.result(), said(user))
+                _true_end(f"seed {seed}, {user.name}", *end.result(), last_output(user))
         self._heal(seed, users, zygotes[0])
         return network, [end.result()[0] for end in ends]
 
-    def _heal(self, seed: int, users: list[Path], zygote: Zygote) -> None:
+    def _heal(self, seed: int, users: list[Path], zygote: ForkServer) -> None:
         """Enter what was rescued, and let one undisturbed run make what the right user wants."""
         told = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
         for user in users:
@@ -85,7 +85,7 @@ class Feud:
         code, _ = _run(zygote, right, APPLY, self.direct)
         assert code == 0, f"seed {seed}, the healing run: {_after_the_plan(right)}\n{told}"
         code, _ = _run(zygote, right, ["plan", "--detailed-exitcode"], self.direct)
-        assert code == 0, f"{told}\nthe last plan: {said(right)}"
+        assert code == 0, f"{told}\nthe last plan: {last_output(right)}"
         log = (right.parent / "effects.log").read_text("utf-8").splitlines()
         there: Counter[str] = Counter()
         for line in log:
@@ -112,7 +112,7 @@ def _tool(number: int, wish: str, log: Path) -> str:
 
 
 def _run(
-    zygote: Zygote, folder: Path, command: list[str], env: Mapping[str, str]
+    zygote: ForkServer, folder: Path, command: list[str], env: Mapping[str, str]
 ) -> tuple[int, float]:
     started = time.monotonic()
     code, _ = zygote.run(folder, command, env=env)
@@ -120,7 +120,7 @@ def _run(
 
 
 def _after_the_plan(folder: Path) -> str:
-    _, _, rest = said(folder).rpartition("\nPlan: ")
+    _, _, rest = last_output(folder).rpartition("\nPlan: ")
     return rest
 
 

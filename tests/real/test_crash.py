@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.crash.places import Shared
-from tests.promises.crash.trials import Trials, moments, report, zygotes
+from tests.promises.crash.locations import SharedState
+from tests.promises.crash.trials import (
+    Trials,
+    describe_kill_points,
+    fork_servers,
+    random_kill_points,
+)
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
@@ -22,8 +27,8 @@ SIDE_BY_SIDE = 4
 """A run spends most of its time waiting for a dead one's lease."""
 
 
-def _trials(root: Path, place: Shared) -> Iterator[Trials]:
-    with zygotes(place, SIDE_BY_SIDE) as started:
+def _trials(root: Path, place: SharedState) -> Iterator[Trials]:
+    with fork_servers(place, SIDE_BY_SIDE) as started:
         yield Trials(root, place, started)
 
 
@@ -36,7 +41,7 @@ def s3(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", rgw.endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.endpoint)
     url = f"s3://{rgw.plain}/crash/{{name}}/devstream.state?region={rgw.region}&dynamodbTable={dynamodb.table}&lease=1s"
-    yield from _trials(tmp_path, Shared(url, ("boto3", "botocore.config", "botocore.client")))
+    yield from _trials(tmp_path, SharedState(url, ("boto3", "botocore.config", "botocore.client")))
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def configmaps(
 ) -> Iterator[Trials]:
     monkeypatch.setenv("KUBECONFIG", kubernetes.kubeconfig)
     yield from _trials(
-        tmp_path, Shared("k8s://crash/{name}?context=admin&lease=1s", ("kubernetes.client",))
+        tmp_path, SharedState("k8s://crash/{name}?context=admin&lease=1s", ("kubernetes.client",))
     )
 
 
@@ -55,8 +60,8 @@ def test_a_death_anywhere_is_healed_by_the_next_run(
     store: str, request: pytest.FixtureRequest
 ) -> None:
     trials: Trials = request.getfixturevalue(store)
-    print(f"{store}\n{report(trials.calls)}")  # noqa: T201 - part of the report
-    assert len(trials.points()) > 100
-    trials.all(trials.points()[::STEP])
-    died = trials.all(moments(trials.calls, random.Random(11).uniform, MOMENTS))
+    print(f"{store}\n{describe_kill_points(trials.calls)}")  # noqa: T201 - part of the report
+    assert len(trials.kill_points()) > 100
+    trials.run_all(trials.kill_points()[::STEP])
+    died = trials.run_all(random_kill_points(trials.calls, random.Random(11).uniform, MOMENTS))
     assert died > MOMENTS / 2, f"only {died} of {MOMENTS} runs died: the moments miss the run"

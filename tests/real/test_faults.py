@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.promises.crash.victim import Zygote
+from tests.promises.crash.victim import ForkServer
 from tests.real.competing_users import USERS, Feud, Network
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
@@ -42,8 +42,8 @@ class Report:
 
 def _feuds(feud: Feud, modules: tuple[str, ...]) -> Report:
     """Every seed, several at a time; what happened in all of them."""
-    idle: SimpleQueue[tuple[Zygote, Zygote]] = SimpleQueue()
-    pairs = [(Zygote(modules), Zygote(modules)) for _ in range(SIDE_BY_SIDE)]
+    idle: SimpleQueue[tuple[ForkServer, ForkServer]] = SimpleQueue()
+    pairs = [(ForkServer(modules), ForkServer(modules)) for _ in range(SIDE_BY_SIDE)]
     for pair in pairs:
         idle.put(pair)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.crowd import crowd
+from tests.promises.contention import measure_contention
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
@@ -216,6 +216,6 @@ def test_ten_who_need_it_for_a_moment_are_through_within_four_seconds(team: Team
 
     The best of three rounds counts, since the machine may be busy.
     """
-    took = min(crowd(team.url) for _ in range(3))
+    took = min(measure_contention(team.url) for _ in range(3))
     print(f"{team.url.partition(':')[0]}: ten holders of 0.2 s in {took:.1f} s")  # noqa: T201 - part of the report
     assert took < 4.0

@@ -19,14 +19,14 @@ from engine.errors import LockHeldError
 from engine.events import Event, LockAcquired
 from engine.session.locking import LockOptions, acquire
 from tests.backends.local.holders import KEY, LEASE, LOCKERS, have, hold, locker_of
-from tests.promises.crowd import crowd
+from tests.promises.contention import measure_contention
 
 processes = multiprocessing.get_context("spawn")
 
 
 def test_ten_processes_are_through_within_four_seconds(tmp_path: Path) -> None:
     """C39: each of them waits up to a minute and holds the lock for 0.2 s."""
-    assert crowd(f"file://{tmp_path}/devstream.state") < 4.0
+    assert measure_contention(f"file://{tmp_path}/devstream.state") < 4.0
     assert not list(tmp_path.glob(".*.lock*"))
 
 

@@ -15,9 +15,9 @@ from queue import SimpleQueue
 from engine.log.state_store import StateStore
 from engine.session.reading import read_state
 from engine.stored.state_file import encode
-from tests.promises.crash.places import FIRST, Place
-from tests.promises.crash.victim import Point, Zygote
-from tests.promises.crash.world import AFTER, BEFORE, effects, world, write
+from tests.promises.crash.locations import TEMPLATE, StateLocation
+from tests.promises.crash.tools import AFTER, BEFORE, effects, live_resources, write_config
+from tests.promises.crash.victim import ForkServer, KillPoint
 
 APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 PATIENT = [*APPLY, "--lock-timeout", "20s"]
@@ -30,78 +30,81 @@ class Trials:
     `calls` are those of an undisturbed run, with their times.
     """
 
-    def __init__(self, root: Path, place: Place, zygotes: list[Zygote]) -> None:
-        self._root, self._place, self._idle = root, place, SimpleQueue[Zygote]()
-        for zygote in zygotes:
-            self._idle.put(zygote)
-        self._workers, self._numbers = len(zygotes), count(1)
-        self._prepare(root / FIRST)
-        folder = self.fresh()
+    def __init__(self, root: Path, location: StateLocation, fork_servers: list[ForkServer]) -> None:
+        self._root, self._location, self._idle = root, location, SimpleQueue[ForkServer]()
+        for server in fork_servers:
+            self._idle.put(server)
+        self._workers, self._numbers = len(fork_servers), count(1)
+        self._prepare(root / TEMPLATE)
+        folder = self.new_folder()
         before = len(effects(folder))
         code, self.calls = self.run(folder, APPLY)
-        assert code == 0, said(folder)
-        self._world, self._remembered = world(folder), self.remembered(folder)
-        self._made = Counter(line.split()[0] for line in effects(folder)[before:])
-        assert self._made["command.fresh"] == 1
+        assert code == 0, last_output(folder)
+        self._expected_live, self._expected_state = (
+            live_resources(folder),
+            self.recorded_state(folder),
+        )
+        self._expected_effects = Counter(line.split()[0] for line in effects(folder)[before:])
+        assert self._expected_effects["command.fresh"] == 1
 
     def _prepare(self, folder: Path) -> None:
         (folder / "home").mkdir(parents=True)
-        write(folder, BEFORE, self._place.settings(folder.name))
+        write_config(folder, BEFORE, self._location.settings(folder.name))
         code, _ = self.run(folder, APPLY)
-        assert code == 0, said(folder)
-        write(folder, AFTER, self._place.settings(folder.name))
+        assert code == 0, last_output(folder)
+        write_config(folder, AFTER, self._location.settings(folder.name))
 
     def run(
-        self, folder: Path, command: list[str], point: Point | None = None
+        self, folder: Path, command: list[str], point: KillPoint | None = None
     ) -> tuple[int, list[tuple[str, float]]]:
         """Exit code (-9 if it died) and calls of one run."""
-        zygote = self._idle.get()
+        server = self._idle.get()
         try:
-            return zygote.run(folder, command, point)
+            return server.run(folder, command, point)
         finally:
-            self._idle.put(zygote)
+            self._idle.put(server)
 
-    def fresh(self) -> Path:
+    def new_folder(self) -> Path:
         """The world before."""
         folder = self._root / f"t{next(self._numbers):03}"
-        shutil.copytree(self._root / FIRST, folder, symlinks=True)
-        write(folder, AFTER, self._place.settings(folder.name))
-        self._place.copy(folder)
+        shutil.copytree(self._root / TEMPLATE, folder, symlinks=True)
+        write_config(folder, AFTER, self._location.settings(folder.name))
+        self._location.copy(folder)
         return folder
 
-    def remembered(self, folder: Path) -> bytes:
+    def recorded_state(self, folder: Path) -> bytes:
         """Return `tools` and `outputs` as bytes, as a reader sees them.
 
         The bytes of the files may differ: an empty plan leaves the log of a dead session.
         """
-        store, locker, key = self._place.open(folder)
+        store, locker, key = self._location.open(folder)
         document = json.loads(encode(read_state(StateStore(store, key), locker).state))
         return (
             json.dumps([document["tools"], document["outputs"]], sort_keys=True)
-            .replace(folder.name, FIRST)
+            .replace(folder.name, TEMPLATE)
             .encode()
         )
 
-    def points(self) -> list[Point]:
+    def kill_points(self) -> list[KillPoint]:
         """Before and after each call."""
         return [
-            Point(index, before) for index in range(len(self.calls)) for before in (True, False)
+            KillPoint(index, before) for index in range(len(self.calls)) for before in (True, False)
         ]
 
-    def all(self, points: Iterable[Point]) -> int:
+    def run_all(self, kill_points: Iterable[KillPoint]) -> int:
         """Try each point in a world of its own, several side by side; how many of the runs died."""
         with ThreadPoolExecutor(self._workers) as pool:
-            return sum(pool.map(self._trial, points))
+            return sum(pool.map(self._trial, kill_points))
 
-    def _trial(self, point: Point) -> bool:
-        folder = self.fresh()
+    def _trial(self, point: KillPoint) -> bool:
+        folder = self.new_folder()
         made = len(effects(folder))
         died, _ = self.run(folder, APPLY, point)
-        assert died in (0, -9), said(folder)
+        assert died in (0, -9), last_output(folder)
         code, _ = self.run(folder, PATIENT)
-        assert code == 0, f"{point}: {said(folder)}"
-        assert world(folder) == self._world, point
-        assert self.remembered(folder) == self._remembered, point
+        assert code == 0, f"{point}: {last_output(folder)}"
+        assert live_resources(folder) == self._expected_live, point
+        assert self.recorded_state(folder) == self._expected_state, point
         effect = Counter(line.split()[0] for line in effects(folder)[made:])
         assert effect["command.fresh"] == 1, f"{point}: made twice: {effect}"
         assert self.run(folder, ["plan", "--detailed-exitcode"])[0] == 0, point
@@ -109,12 +112,12 @@ class Trials:
         return died == -9
 
 
-def said(folder: Path) -> str:
+def last_output(folder: Path) -> str:
     """Return the output of the last run there."""
     return (folder / "home" / "output.txt").read_text("utf-8")
 
 
-def report(calls: list[tuple[str, float]]) -> str:
+def describe_kill_points(calls: list[tuple[str, float]]) -> str:
     """The kill points, counted by name."""
     names = Counter(name for name, _ in calls)
     lines = [f"{number:4} x {name}" for name, number in sorted(names.items())]
@@ -124,21 +127,21 @@ def report(calls: list[tuple[str, float]]) -> str:
 
 
 @contextmanager
-def zygotes(place: Place, number: int) -> Iterator[list[Zygote]]:
+def fork_servers(location: StateLocation, number: int) -> Iterator[list[ForkServer]]:
     """Processes to run in, ended on leaving."""
-    started = [Zygote(place.modules) for _ in range(number)]
+    started = [ForkServer(location.modules) for _ in range(number)]
     try:
-        for zygote in started:
-            zygote.ready()
+        for server in started:
+            server.ready()
         yield started
     finally:
-        for zygote in started:
-            zygote.close()
+        for server in started:
+            server.close()
 
 
-def moments(
+def random_kill_points(
     calls: list[tuple[str, float]], draw: Callable[[float, float], float], number: int
-) -> list[Point]:
+) -> list[KillPoint]:
     """Random times between the first and the last change of the world."""
     changes = [at for name, at in calls if name.endswith((".create", ".update", ".delete"))]
-    return [Point(delay=draw(0, max(changes) - min(changes))) for _ in range(number)]
+    return [KillPoint(delay=draw(0, max(changes) - min(changes))) for _ in range(number)]

@@ -48,7 +48,7 @@ LIMIT = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class KillPoint:
     """Die `before` or after the watched call number `index` (from 0).
 
     Or die `delay` seconds after the first change that a provider makes.
@@ -62,9 +62,9 @@ class Point:
 class KillSwitch:
     """Counts the watched calls of one process and dies where it was told to."""
 
-    def __init__(self, point: Point, report: int) -> None:
+    def __init__(self, point: KillPoint, report: int) -> None:
         self.point, self.report = point, report
-        self.lock, self.count, self.armed = threading.Lock(), 0, False
+        self.lock, self.count, self.timer_started = threading.Lock(), 0, False
 
     def install(self) -> None:
         for kind, name in WATCHED:
@@ -76,7 +76,7 @@ class KillSwitch:
             with self.lock:
                 index, self.count = self.count, self.count + 1
             os.write(self.report, f"{name} {time.monotonic()}\n".encode())
-            self.arm(name)
+            self.start_timer(name)
             if index == self.point.index and self.point.before:
                 die()
             try:
@@ -87,15 +87,15 @@ class KillSwitch:
 
         return call
 
-    def arm(self, name: str) -> None:
+    def start_timer(self, name: str) -> None:
         """Start the clock of a random moment at the first change of the world."""
         if (
             self.point.delay is None
-            or self.armed
+            or self.timer_started
             or not name.endswith((".create", ".update", "Provider.delete"))
         ):
             return
-        self.armed = True
+        self.timer_started = True
         timer = threading.Timer(self.point.delay, die)
         timer.daemon = True
         timer.start()
@@ -107,7 +107,7 @@ def die() -> None:
     time.sleep(60)
 
 
-class Zygote:
+class ForkServer:
     """A process without threads that forks the victims.
 
     Forking the test runner, which has threads, could deadlock. `modules` are slow to import, so
@@ -131,14 +131,14 @@ class Zygote:
         self,
         folder: Path,
         command: list[str],
-        point: Point | None = None,
+        point: KillPoint | None = None,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, list[tuple[str, float]]]:
         """Run the command line in `folder`; return exit code and begun calls with their times.
 
         The exit code is -9 if the process died at the point.
         """
-        asked = point or Point()
+        asked = point or KillPoint()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         request = [str(folder), command, asked.index, asked.before, asked.delay, dict(env)]
@@ -165,13 +165,13 @@ def serve() -> None:
     for line in sys.stdin:
         folder, command, index, before, delay, env = json.loads(line)
         sys.stdout.write(
-            json.dumps(_fork(Path(folder), command, Point(index, before, delay), env)) + "\n"
+            json.dumps(_fork(Path(folder), command, KillPoint(index, before, delay), env)) + "\n"
         )
         sys.stdout.flush()
 
 
 def _fork(
-    folder: Path, command: list[str], point: Point, env: dict[str, str]
+    folder: Path, command: list[str], point: KillPoint, env: dict[str, str]
 ) -> tuple[int, list[tuple[str, float]]]:
     reader, writer = os.pipe()
     child = os.fork()
@@ -189,7 +189,7 @@ def _fork(
     ]
 
 
-def _child(folder: Path, command: list[str], point: Point, report: int) -> None:
+def _child(folder: Path, command: list[str], point: KillPoint, report: int) -> None:
     code = 70
     try:
         os.chdir(folder)

@@ -9,17 +9,17 @@ import subprocess
 import sys
 
 from tests.promises.seeded_bugs import (
-    ENOUGH,
-    DropADone,
-    IgnoreExpect,
-    LoseTheLastChunk,
-    found_after,
+    MAX_SCHEDULES,
+    DropsDoneRecord,
+    IgnoresVersions,
+    LosesLastChunk,
+    schedules_until_found,
 )
 
 MODEL = {
-    "drop a done": DropADone,
-    "ignore expect": IgnoreExpect,
-    "lose the last chunk": LoseTheLastChunk,
+    "drop a done": DropsDoneRecord,
+    "ignore expect": IgnoresVersions,
+    "lose the last chunk": LosesLastChunk,
 }
 """Bugs of a store or a log, and the random schedules that find them."""
 
@@ -68,10 +68,12 @@ def main() -> int:
     """Try all five."""
     hidden = 0
     for name, bug in MODEL.items():
-        after = found_after(bug)
+        after = schedules_until_found(bug)
         hidden += after is None
-        told = f"found after {after} schedules" if after else f"HIDDEN for {ENOUGH} schedules"
-        print(f"{name}: {told}")  # noqa: T201
+        result = (
+            f"found after {after} schedules" if after else f"HIDDEN for {MAX_SCHEDULES} schedules"
+        )
+        print(f"{name}: {result}")  # noqa: T201
     for name, (plugin, tests) in SUITES.items():
         failed = suite_fails(plugin, tests)
         hidden += not failed

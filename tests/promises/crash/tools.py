@@ -74,7 +74,7 @@ AFTER = [
 """Twelve addresses over both: 3 created, 3 updated, 1 replaced, 3 deleted, 2 kept."""
 
 
-def write(folder: Path, tools: list[str], settings: str = "") -> None:
+def write_config(folder: Path, tools: list[str], settings: str = "") -> None:
     """The config, and the template that the repositories are scaffolded from."""
     (folder / "config.yaml").write_text(settings + "tools:\n" + "".join(tools), "utf-8")
     source = folder / "source"
@@ -91,16 +91,16 @@ def effects(folder: Path) -> list[str]:
     return log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
 
 
-OURS = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log", "home/")
+EXCLUDED = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log", "home/")
 """Files of dtm and of the test, and what is compared by other means."""
 
 
-def world(folder: Path) -> dict[str, str]:
+def live_resources(folder: Path) -> dict[str, str]:
     """Map every file that is not dtm's own to its digest, every repository to its history."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not name.startswith(OURS):
+        if path.is_file() and not name.startswith(EXCLUDED):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for repository in sorted(folder.glob("repos/*/*.git")):
         log = subprocess.run(

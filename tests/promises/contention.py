@@ -14,16 +14,18 @@ from dtm.app.place import open_place, settings_from_url
 from dtm.testing.lock_clients import lock_info
 from engine.session.locking import LockOptions, acquire
 
-HELD = 0.2
-MANY = 10
+HOLD_TIME = 0.2
+PROCESSES = 10
 processes = multiprocessing.get_context("spawn")
 
 
-def crowd(url: str) -> float:
+def measure_contention(url: str) -> float:
     """Seconds from the first acquisition to the last release; no two held it at once."""
-    ready = processes.Barrier(MANY)
-    pairs = [processes.Pipe() for _ in range(MANY)]
-    workers = [processes.Process(target=want, args=(url, ready, theirs)) for _, theirs in pairs]
+    ready = processes.Barrier(PROCESSES)
+    pairs = [processes.Pipe() for _ in range(PROCESSES)]
+    workers = [
+        processes.Process(target=acquire_once, args=(url, ready, theirs)) for _, theirs in pairs
+    ]
     for worker in workers:
         worker.start()
     for _, theirs in pairs:
@@ -35,7 +37,7 @@ def crowd(url: str) -> float:
     return float(max(released for _, _, released in times) - times[0][0])
 
 
-def want(url: str, ready: Barrier, results: Connection) -> None:
+def acquire_once(url: str, ready: Barrier, results: Connection) -> None:
     """Connect, wait for everybody, wait for the lock, hold it for 0.2 s, tell when."""
     place = open_place(settings_from_url(url, Path("/")), Path("/"), os.environ)
     locker = place.locker(place.kind())
@@ -47,7 +49,7 @@ def want(url: str, ready: Barrier, results: Connection) -> None:
         locker, place.key, lock_info(name), LockOptions(timeout=60, lease=30), lambda _event: None
     )
     start = time.monotonic()
-    time.sleep(HELD)
+    time.sleep(HOLD_TIME)
     end = time.monotonic()
     held.release()
     results.send((start, end, time.monotonic()))

@@ -11,11 +11,11 @@ from backends.local.store import LocalLocker, LocalStore
 from dtm.app.place import open_place, settings_from_url
 from engine.ports import Locker, Store
 
-FIRST = "t000"
+TEMPLATE = "t000"
 """The world that all others are copied from; names are equally long, to be replaced in bytes."""
 
 
-class Place(Protocol):
+class StateLocation(Protocol):
     """Keeps one state per world, which is known by its folder's name.
 
     `modules`: what takes long to import.
@@ -37,7 +37,7 @@ class Place(Protocol):
         ...
 
 
-class Beside:
+class LocalState:
     """A file in the world itself, which came along with the copy."""
 
     modules: tuple[str, ...] = ()
@@ -47,17 +47,17 @@ class Beside:
         return ""
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
-        """See `Place.open`."""
+        """See `StateLocation.open`."""
         return LocalStore(folder), LocalLocker(folder), "devstream.state"
 
     def copy(self, folder: Path) -> None:
         """Only the home inside the document is to be changed."""
         state = folder / "devstream.state"
-        state.write_bytes(renamed(state.read_bytes(), folder))
+        state.write_bytes(with_folder_name(state.read_bytes(), folder))
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedState:
     """A state per name in a remote store, at one URL with `{name}` in it.
 
     Endpoint and keys come from the environment.
@@ -71,22 +71,24 @@ class Shared:
         return f"state: {self.url.format(name=name)}\n"
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
-        """See `Place.open`."""
-        place = open_place(
+        """See `StateLocation.open`."""
+        location = open_place(
             settings_from_url(self.url.format(name=folder.name), folder), folder, os.environ
         )
-        return place.store, place.locker(place.kind()), place.key
+        return location.store, location.locker(location.kind()), location.key
 
     def copy(self, folder: Path) -> None:
         """Every object of the first world's state, under the other's name."""
-        source, _, key = self.open(folder.with_name(FIRST))
+        source, _, key = self.open(folder.with_name(TEMPLATE))
         target, _, other = self.open(folder)
         for name in list(source.list(key)):
             found = source.read(name)
             assert found is not None
-            target.write(other + name.removeprefix(key), renamed(found.data, folder), expect=None)
+            target.write(
+                other + name.removeprefix(key), with_folder_name(found.data, folder), expect=None
+            )
 
 
-def renamed(data: bytes, folder: Path) -> bytes:
+def with_folder_name(data: bytes, folder: Path) -> bytes:
     """Return the bytes of the first world, as this one would have written them."""
-    return data.replace(FIRST.encode(), folder.name.encode())
+    return data.replace(TEMPLATE.encode(), folder.name.encode())

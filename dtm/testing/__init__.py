@@ -1,35 +1,45 @@
-"""Contract suites for the authors of plugins and backends: each promise of a protocol, tried.
+"""Contract suites for authors of plugins and backends: each rule of a protocol is a test case.
 
-A *contract* is a list of cases; a *case* is one promise with a name, tried in a world or place of
-its own. No test runner is needed: a suite raises an AssertionError that lists all that is broken,
-so one call makes a test for pytest, unittest or a script.
+Terms:
 
-An author of a plugin prepares a *trial* (`provider.Trial`: options, other means to change the
-thing) and calls
+- A *contract* is a list of cases. A *case* checks one rule. Its name states the rule, and its
+  failure message says what happened instead.
+- A *place* is an empty store or lock, with a function that connects a new client to it.
+- A *trial* (`provider.Trial`) is one resource to test a provider with: its options, and functions
+  that change the resource without the provider.
+
+Invariants:
+
+- No test runner is needed. A suite raises an AssertionError that lists all failed cases, so that
+  one call is a whole test for pytest, unittest or a script.
+- Each case runs in a new place, or in a new directory.
+- Two clients take part in each case of a store or a locker: a rule that holds only for a single
+  client protects nothing.
+- Time passes on a fake clock, so that hours take milliseconds. A case that needs the real clock
+  says so.
+
+An author of a plugin writes a function that returns a trial, and calls
 
     from dtm.testing.provider import provider_contract
 
-    def test_the_contract(tmp_path: Path) -> None:
-        provider_contract(MyProvider(), trial, tmp_path)
+    def test_provider_contract(tmp_path: Path) -> None:
+        provider_contract(MyProvider(), make_trial, tmp_path)
 
-An author of a backend says how a client of an empty *place* is made, and calls
+An author of a backend connects clients to an empty place, and calls
 
     from dtm.testing.locker import LockerPlace, locker_contract
-    from dtm.testing.session import session_contract
+    from dtm.testing.session import Client, session_contract
     from dtm.testing.store import StorePlace, store_contract
 
-    def test_the_store(tmp_path: Path) -> None:
+    def test_store_contract(tmp_path: Path) -> None:
         store_contract(lambda: StorePlace(lambda: MyStore(fresh(tmp_path))))
 
-    def test_the_lock(tmp_path: Path) -> None:
+    def test_locker_contract(tmp_path: Path) -> None:
         locker_contract(lambda: LockerPlace(lambda: MyLocker(fresh(tmp_path))))
 
-    def test_sessions(tmp_path: Path) -> None:
-        session_contract(lambda: connect_to(fresh(tmp_path)))
+    def test_session_contract(tmp_path: Path) -> None:
+        session_contract(lambda: connect_clients_to(fresh(tmp_path)))
 
-`STORE_CASES`, `LOCKER_CASES` and `SESSION_CASES` hold the cases one by one. `clock` and `faults`
-are fakes for tests of your own: a clock that moves only in `sleep`, a locker that fails as told.
-
-Two clients take part in every case of a store or a lock, since a promise that holds for one client
-alone protects nothing. Hours pass on the fake clock; a case that needs a real one says so.
+`STORE_CASES`, `LOCKER_CASES` and `SESSION_CASES` contain the single cases. `clock` and `faults` are
+fakes for your own tests: a clock that moves only in `sleep`, and a locker that fails on request.
 """

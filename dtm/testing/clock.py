@@ -1,4 +1,4 @@
-"""A clock that only moves when somebody sleeps, so that hours of waiting take no time."""
+"""A clock that moves only in `sleep`, so that hours of waiting take no time."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
-    """Monotonic seconds by calling it; `sleep` moves them and does on the way what is due."""
+    """A monotonic clock: call it for the seconds since its start.
+
+    `sleep` moves it forward, and runs the actions of `call_later` that become due.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._due: list[tuple[float, Callable[[], object]]] = []
 
     def __call__(self) -> float:
-        """Seconds so far."""
+        """Return the seconds since the start."""
         return self.seconds
 
     def now(self, skew: float = 0.0) -> datetime:
-        """The wall clock of a machine that is `skew` seconds ahead."""
+        """Return the wall-clock time of a machine whose clock is `skew` seconds ahead."""
         return START + timedelta(seconds=self.seconds + skew)
 
     def call_later(self, seconds: float, action: Callable[[], object]) -> None:
-        """Do something once the clock has moved on by so many seconds."""
+        """Run `action` once the clock has moved forward by `seconds`."""
         self._due.append((self.seconds + seconds, action))
 
     def sleep(self, seconds: float) -> None:
-        """Move on."""
+        """Move the clock forward."""
         end = self.seconds + seconds
+        # An action may add further actions, so the next one is searched for each time.
         while self._due and min(self._due, key=lambda due: due[0])[0] <= end:
             due = min(self._due, key=lambda due: due[0])
             self._due.remove(due)

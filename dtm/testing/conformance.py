@@ -1,11 +1,9 @@
-"""Numbered cases and their results: the material of a conformance report.
-
-No test runner is needed.
+"""Cases of the contract suites, their results, and how to run them without a test runner.
 
     for case in STORE_CASES:
         case.check(place)
 
-or `run_cases(STORE_CASES, make_place)` for all of them with a verdict each.
+`run_cases(STORE_CASES, make_place)` runs all cases and yields a result for each.
 """
 
 from __future__ import annotations
@@ -20,33 +18,38 @@ P = TypeVar("P")
 E = TypeVar("E", bound=Exception)
 
 
-class CaseSkipped(Exception):  # noqa: N818 - no error: a case says that this place cannot show it
-    """The place offers no means to try the case; the text says which."""
+class CaseSkipped(Exception):  # noqa: N818 - not an error: the case cannot be checked in this place
+    """Raised by a case that cannot be checked; the message says what is missing."""
 
 
 class CaseFailedError(AssertionError):
-    """A promise is broken; the text says how."""
+    """A case failed; the message says what should have happened, and what happened instead."""
 
 
 def require(condition: bool, problem: str) -> None:
-    """Raises BrokenError unless the promise was kept."""
+    """Raise CaseFailedError with `problem` unless the condition holds."""
     if not condition:
         raise CaseFailedError(problem)
 
 
 def expect_error(call: Callable[[], object], kind: type[E], what: str = "the call") -> E:
-    """The error of a call that must fail in that very way. Raises BrokenError if it succeeds."""
+    """Run `call` and return its error of type `kind`.
+
+    `what` describes the call, for example "a write with an outdated version". Raises
+    CaseFailedError if the call succeeds; errors of other types pass.
+    """
     try:
         call()
     except kind as error:
         return error
-    raise CaseFailedError(f"{what} was not refused")
+    raise CaseFailedError(f"{what} must raise {kind.__name__}, but succeeded")
 
 
 class Case(msgspec.Struct, Generic[P], frozen=True):
-    """One promise; `ids` are the numbers under which it is known.
+    """One rule that an implementation must keep.
 
-    `check` raises if it is broken, or Untried.
+    `name` states the rule. `ids` are its numbers in the project's acceptance list. `check(place)`
+    raises CaseFailedError if the rule is broken, and CaseSkipped if it cannot be checked.
     """
 
     ids: tuple[str, ...]
@@ -60,7 +63,7 @@ class Case(msgspec.Struct, Generic[P], frozen=True):
 class CaseResult(msgspec.Struct, frozen=True):
     """The result of one case, which took `elapsed` seconds.
 
-    `problem` says how it is broken, `skipped` why it could not be tried.
+    `problem` says why the case failed, `skipped` why it was skipped.
     """
 
     ids: tuple[str, ...]
@@ -76,7 +79,7 @@ class CaseResult(msgspec.Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """Say why it is broken or untried, "" if it is kept."""
+        """Why the case failed or was skipped; "" if it passed."""
         return self.problem or self.skipped
 
     def __str__(self) -> str:
@@ -84,7 +87,7 @@ class CaseResult(msgspec.Struct, frozen=True):
 
 
 def run_cases(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator[CaseResult]:
-    """Try one case after the other, each in a new, empty place."""
+    """Run the cases one after the other, each in a new, empty place; yield their results."""
     for case in cases:
         problem = skipped = ""
         started = time.monotonic()
@@ -92,21 +95,20 @@ def run_cases(cases: Iterable[Case[P]], make_place: Callable[[], P]) -> Iterator
             case.check(make_place())
         except CaseSkipped as reason:
             skipped = str(reason)
-        except Exception as error:  # noqa: BLE001 - a backend may raise anything, and every case gets its verdict
-            problem = (
-                str(error)
-                if isinstance(error, CaseFailedError)
-                else f"{type(error).__name__}: {error}"
-            )
+        except CaseFailedError as error:
+            problem = str(error)
+        # An implementation may raise anything, and every case must get a result.
+        except Exception as error:  # noqa: BLE001
+            problem = f"{type(error).__name__}: {error}"
         yield CaseResult(case.ids, case.name, problem, skipped, time.monotonic() - started)
 
 
-def require_all_passed(found: list[CaseResult]) -> list[CaseResult]:
-    """The results, if nothing is broken. Raises BrokenError that lists everything that is."""
-    broken = [
+def require_all_passed(results: list[CaseResult]) -> list[CaseResult]:
+    """Return the results. Raises CaseFailedError that lists all failed cases."""
+    failed = [
         f"{'-'.join(result.ids)} {result.name}: {result.problem}"
-        for result in found
+        for result in results
         if result.problem
     ]
-    require(not broken, "\n".join([f"{len(broken)} of {len(found)} cases fail:", *broken]))
-    return found
+    require(not failed, "\n".join([f"{len(failed)} of {len(results)} cases fail:", *failed]))
+    return results

@@ -1,4 +1,4 @@
-"""A locker that fails as told, before or after its call had its effect."""
+"""A locker whose calls fail on request, before or after they had their effect."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 class CallFault(msgspec.Struct, frozen=True):
-    """The fault of one call: `error` instead of an answer.
+    """The fault of one call, which raises `error`.
 
-    With `after_effect` only after the call had its effect; `before_call` runs before both.
+    With `after_effect` the call has its effect first, as when an answer is lost. `before_call` runs
+    before the call in any case.
     """
 
     error: Exception | None = None
@@ -25,9 +26,12 @@ class CallFault(msgspec.Struct, frozen=True):
 
 
 class FaultyLocker:
-    """`engine.ports.Locker` over another one, failing as told.
+    """`engine.ports.Locker` on another one, with faults.
 
-    Each call takes the next fault of its kind, and none once they run out.
+    Each call takes the next fault of the list for its method. When a list is used up, calls
+    succeed. `calls` records the names of the called methods.
+
+        locker = FaultyLocker(locker, put=[CallFault(StoreUnavailableError("no connection"))])
     """
 
     def __init__(

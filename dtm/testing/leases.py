@@ -1,8 +1,6 @@
-"""The part of the locker contract that is about time.
+"""The cases of the locker contract about time: waiting, leases, takeover, failing requests.
 
-Waiting, leases, take-over, and requests that go wrong.
-
-Hours pass on a clock that only moves when somebody sleeps.
+Hours pass on a fake clock that moves only in `sleep`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,14 @@ from itertools import count
 
 from dtm.testing.conformance import Case, expect_error, require
 from dtm.testing.faults import CallFault, FaultyLocker
-from dtm.testing.lock_clients import KEY, LEASE, LockerPlace, lock_info, run_in_threads, two_clients
+from dtm.testing.lock_clients import (
+    KEY,
+    LEASE,
+    LockerPlace,
+    lock_info,
+    run_in_threads,
+    two_clients,
+)
 from engine.errors import (
     DtmError,
     LockHeldError,
@@ -26,29 +31,29 @@ from engine.events import LockAcquired, LockWaiting
 from engine.session.locking import LockOptions, acquire, break_lock
 
 HOUR = 3600.0
-TEN_SECONDS = 4.0
-"""Ten clients that need 0.2 s each are through in this time."""
+TEN_CLIENTS_LIMIT = 4.0
+"""Seconds within which ten clients that hold the lock for 0.2 s each must finish."""
 
 
-def ten_waiters(place: LockerPlace) -> None:
-    """Let ten clients need 0.2 s each: all are through within 4 s, by the real clock.
+def ten_clients_finish_in_time(place: LockerPlace) -> None:
+    """Let ten clients hold the lock for 0.2 s each, by the real clock.
 
-    The time counts from the first acquisition.
-
-    The best of three tries counts: a busy machine slows down whoever is on it.
+    All must finish within 4 s after the first acquisition. The best of three attempts counts, since
+    the machine may be busy with other work.
     """
-    tries: list[float] = []
-    while not tries or (min(tries) >= TEN_SECONDS and len(tries) < 3):
-        tries.append(_ten_through(place))
+    durations: list[float] = []
+    while not durations or (min(durations) >= TEN_CLIENTS_LIMIT and len(durations) < 3):
+        durations.append(_run_ten_clients(place))
     require(
-        min(tries) < TEN_SECONDS,
-        f"the last of ten clients ended {min(tries):.1f} s after the first one began",
+        min(durations) < TEN_CLIENTS_LIMIT,
+        f"ten clients must finish within {TEN_CLIENTS_LIMIT:.0f} s after the first acquisition, "
+        f"but took {min(durations):.1f} s",
     )
 
 
-def _ten_through(place: LockerPlace) -> float:
-    """Seconds from the first acquisition to the last release."""
-    had: list[tuple[float, float]] = []
+def _run_ten_clients(place: LockerPlace) -> float:
+    """Return the seconds from the first acquisition to the last release."""
+    holds: list[tuple[float, float]] = []
     problems: list[str] = []
 
     def work(number: int) -> None:
@@ -63,40 +68,43 @@ def _ten_through(place: LockerPlace) -> float:
             start = time.monotonic()
             time.sleep(0.2)
             held.release()
-            had.append((start, time.monotonic()))
+            holds.append((start, time.monotonic()))
         except DtmError as error:
             problems.append(f"{type(error).__name__}: {error}")
 
     run_in_threads(work, 10)
-    require(not problems, "; ".join(problems[:3]))
-    return max(end for _, end in had) - min(start for start, _ in had)
+    require(
+        not problems, f"each client must get the lock, but some failed: {'; '.join(problems[:3])}"
+    )
+    return max(end for _, end in holds) - min(start for start, _ in holds)
 
 
 def timeout_is_kept(place: LockerPlace) -> None:
-    """Time out after 3.0 to 3.5 s where 3 s are asked for, and show the holder.
-
-    A lock released after 1 s is had within 0.5 s.
-    """
+    """Wait for a held lock with a timeout of 3 s; then for one that is released after 1 s."""
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = expect_error(lambda: bob.acquire(3.0), LockHeldError, "a lock that stays held")
-    require(3.0 <= clock() <= 3.5, f"a timeout of 3 s took {clock():.2f} s")
+    error = expect_error(lambda: bob.acquire(3.0), LockHeldError, "waiting for a held lock")
+    require(
+        3.0 <= clock() <= 3.5,
+        f"a timeout of 3 s must end after 3.0 to 3.5 s, but ended after {clock():.2f} s",
+    )
     require(
         error.record.info == held.info,
-        "the refusal does not show the holder",
+        f"the LockHeldError must name the holder, but names {error.record.info}",
     )
     started = clock()
     clock.call_later(1.0, held.release)
-    theirs = bob.acquire(10.0)
+    bobs = bob.acquire(10.0)
     require(
         clock() - started <= 1.5,
-        f"a lock released after 1 s was had after {clock() - started:.2f} s",
+        "a lock that is released after 1 s must be acquired within 1.5 s, "
+        f"but was acquired after {clock() - started:.2f} s",
     )
-    theirs.release()
+    bobs.release()
 
 
-def interrupted_waiting(place: LockerPlace) -> None:
-    """Ctrl-C while waiting, or in the middle of a request, leaves no lock of ours behind."""
+def interrupted_wait_leaves_no_lock(place: LockerPlace) -> None:
+    """Interrupt a client while it waits, and in the middle of a request."""
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
 
@@ -104,49 +112,61 @@ def interrupted_waiting(place: LockerPlace) -> None:
         raise KeyboardInterrupt
 
     clock.call_later(0.5, interrupt)
-    _interrupted(lambda: bob.acquire(10.0))
+    _expect_interrupt(lambda: bob.acquire(10.0))
     require(
-        bob.locker.read(KEY) == alice.locker.read(KEY), "an interrupted waiter changed the lock"
+        bob.locker.read(KEY) == alice.locker.read(KEY),
+        "an interrupted wait must not change the lock, but did",
     )
     held.release()
-    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Stop(), after_effect=True)])
-    with suppress(_Stop):
+    bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Interrupt(), after_effect=True)])
+    with suppress(_Interrupt):
         bob.acquire()
-    require(alice.locker.read(KEY) is None, "an interrupted request left a lock behind")
+    require(
+        alice.locker.read(KEY) is None,
+        "an interrupted acquisition must release the lock, but left it behind",
+    )
 
 
-class _Stop(Exception):  # noqa: N818 - stands for Ctrl-C
+class _Interrupt(Exception):  # noqa: N818 - acts like Ctrl-C
     """Interrupts a request after its effect."""
 
 
-def _interrupted(call: Callable[[], object]) -> None:
+def _expect_interrupt(call: Callable[[], object]) -> None:
     try:
         call()
     except KeyboardInterrupt:
         return
-    require(False, "Ctrl-C did not end the wait")
+    require(False, "Ctrl-C must end the wait, but the wait went on")
 
 
-def lost_answers(place: LockerPlace) -> None:
-    """A lock whose answer was lost is ours, while acquiring, renewing and releasing."""
+def lost_answers_are_recognized(place: LockerPlace) -> None:
+    """Lose the answer to an acquisition, a renewal and a release: the lock is held and released."""
     alice, bob, clock = two_clients(place)
-    lost = CallFault(OutcomeUnknownError("no answer"), after_effect=True)
-    never = CallFault(OutcomeUnknownError("no answer"))
+    answer_lost = CallFault(OutcomeUnknownError("no answer"), after_effect=True)
+    request_lost = CallFault(OutcomeUnknownError("no answer"))
     alice.locker = FaultyLocker(
-        alice.locker, put=[never, lost, CallFault(), lost], remove=[never, lost]
+        alice.locker,
+        put=[request_lost, answer_lost, CallFault(), answer_lost],
+        remove=[request_lost, answer_lost],
     )
     held = alice.acquire()
     clock.sleep(1.0)
-    require(held.renew() and not held.lost, "a renewal whose answer was lost counts as lost")
-    expect_error(bob.acquire, LockHeldError, "a lock whose answer was lost")
+    require(
+        held.renew() and not held.lost,
+        "a renewal whose answer is lost must keep the lock, but the lock counts as lost",
+    )
+    expect_error(bob.acquire, LockHeldError, "acquiring a lock whose holder got no answer")
     held.release()
-    require(bob.locker.read(KEY) is None, "a release whose answer was lost left the lock")
+    require(
+        bob.locker.read(KEY) is None,
+        "a release whose answer is lost must free the lock, but it is still held",
+    )
 
 
-def vanished_holder(place: LockerPlace) -> None:
-    """Have a lock at once that goes away between the refusal and the next look.
+def released_lock_is_acquired(place: LockerPlace) -> None:
+    """Release a lock just before another client's attempt: that client acquires it.
 
-    Also while it is being taken over.
+    The same holds for a takeover.
     """
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
@@ -156,152 +176,180 @@ def vanished_holder(place: LockerPlace) -> None:
     clock.sleep(10 * LEASE)
     overdue = clock() + LEASE
 
-    def vanish() -> None:
+    def release_when_overdue() -> None:
         if clock() >= overdue and alice.locker.read(KEY) is not None:
             silent.release()
 
-    bob.locker = FaultyLocker(bob.locker, put=(CallFault(before_call=vanish) for _ in count()))
+    faults = (CallFault(before_call=release_when_overdue) for _ in count())
+    bob.locker = FaultyLocker(bob.locker, put=faults)
     bob.acquire().release()
 
 
-def denied_is_not_locked(place: LockerPlace) -> None:
-    """Denied is an error of its own, never "locked", and is not tried again."""
+def denied_access_is_not_a_held_lock(place: LockerPlace) -> None:
+    """Deny the access to the lock: its own error, and no second attempt."""
     _, bob, clock = two_clients(place)
     bob.locker = faulty = FaultyLocker(bob.locker, put=[CallFault(StoreAccessError("denied"))])
-    expect_error(lambda: bob.acquire(10.0), StoreAccessError, "a lock that may not be written")
-    require(faulty.calls.count("put") == 1 and clock() == 0, "a denied request was tried again")
+    expect_error(lambda: bob.acquire(10.0), StoreAccessError, "acquiring a lock without permission")
+    require(
+        faulty.calls.count("put") == 1 and clock() == 0,
+        "a denied request must not be repeated, but was",
+    )
 
 
-def unreachable_is_bounded(place: LockerPlace) -> None:
-    """Try an unreachable store a few times within half a minute, and change nothing.
-
-    Three failures are survived.
-    """
+def unreachable_store_is_retried_briefly(place: LockerPlace) -> None:
+    """Use an unreachable store: an error within half a minute. Three failures are survived."""
     alice, bob, clock = two_clients(place)
     reachable = bob.locker
     down = CallFault(StoreUnavailableError("no connection"))
     bob.locker = FaultyLocker(reachable, put=[down] * 1000)
-    expect_error(lambda: bob.acquire(HOUR), StoreUnavailableError, "a lock in an unreachable store")
-    require(clock() <= 30, f"an unreachable store was tried for {clock():.0f} s")
-    require(alice.locker.read(KEY) is None, "an unreachable store was changed")
+    expect_error(
+        lambda: bob.acquire(HOUR), StoreUnavailableError, "acquiring a lock in an unreachable store"
+    )
+    require(
+        clock() <= 30,
+        f"an unreachable store must be retried for at most 30 s, but was for {clock():.0f} s",
+    )
+    require(
+        alice.locker.read(KEY) is None,
+        "requests that fail without effect must leave the lock free, but it is held",
+    )
     bob.locker = FaultyLocker(reachable, put=[down] * 3)
     bob.acquire().release()
 
 
-def silent_holder_is_taken_over(place: LockerPlace) -> None:
-    """Take over a holder whose record does not change for a whole lease.
+def silent_holder_loses_lock(place: LockerPlace) -> None:
+    """Take over from a holder whose record does not change for a whole lease.
 
-    It notices, and a countdown announces it.
+    A countdown announces the takeover, and the old holder notices it.
     """
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
     clock.sleep(10 * LEASE)
     started = clock()
-    theirs = bob.acquire()
+    bobs = bob.acquire()
+    waited = clock() - started
     require(
-        clock() - started >= LEASE, f"taken over after only {clock() - started:.1f} s of silence"
+        LEASE <= waited <= LEASE + 2,
+        f"a silent holder must lose its lock after {LEASE:.0f} s, but lost it after {waited:.1f} s",
     )
+    waits = [event for event in bob.events if isinstance(event, LockWaiting)]
     require(
-        clock() - started <= LEASE + 2,
-        f"taken over only after {clock() - started:.1f} s of silence",
-    )
-    told = [event for event in bob.events if isinstance(event, LockWaiting)]
-    require(
-        len(told) > LEASE / 4 and all(event.takeover_in is not None for event in told),
-        "there is no countdown",
+        len(waits) > LEASE / 4 and all(event.takeover_in is not None for event in waits),
+        "the wait must report a countdown to the takeover, but does not",
     )
     last = bob.events[-1]
     require(
         isinstance(last, LockAcquired) and last.taken_from == held.info,
-        "it is not said whose lock was taken over",
+        "the acquisition must report the previous holder, but does not",
     )
     require(
         isinstance(last, LockAcquired) and not last.ended,
-        "a holder that was only silent is said to have ended",
+        "a silent holder may still run, but is reported as ended",
     )
     require(
         not held.renew() and held.lost is not None,
-        "a holder that slept through its lease does not notice",
+        "the old holder's renewal must fail, but succeeded",
     )
-    require("bob" in str(held.lost), "the holder is not told who took over")
-    expect_error(held.release, LockHeldError, "a release by a holder that was taken over from")
-    require(theirs.renew(), "the new holder cannot renew")
-    theirs.release()
+    require(
+        "bob" in str(held.lost),
+        f"the old holder must learn who took over, but got: {held.lost}",
+    )
+    expect_error(held.release, LockHeldError, "a release by the old holder")
+    require(bobs.renew(), "the new holder must be able to renew, but could not")
+    bobs.release()
 
 
-def living_holder_is_not_taken_over(place: LockerPlace) -> None:
-    """Leave a holder that renews its lock, however long others wait.
-
-    Without takeover a silent one keeps it, too.
-    """
+def renewing_holder_keeps_lock(place: LockerPlace) -> None:
+    """Wait for a holder that renews its lock; then for a silent one, without takeover."""
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
     alice.renew_for(held, 20 * LEASE)
-    expect_error(lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a living holder")
+    expect_error(
+        lambda: bob.acquire(10 * LEASE), LockHeldError, "waiting for a holder that renews its lock"
+    )
     clock.sleep(20 * LEASE - clock())
-    require(not held.lost, "a living holder lost its lock")
+    require(not held.lost, "a holder that renews its lock must keep it, but lost it")
     expect_error(
         lambda: bob.acquire(10 * LEASE, takeover=False),
         LockHeldError,
-        "a silent lock without takeover",
+        "waiting for a silent holder without takeover",
     )
     held.release()
 
 
-def fresh_lock_is_refused_at_once(place: LockerPlace) -> None:
-    """Without a timeout a lock that looks fresh is refused at the first try."""
+def fresh_lock_is_refused_immediately(place: LockerPlace) -> None:
+    """Try a lock within its lease and without a timeout: refused at the first attempt."""
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
     clock.sleep(LEASE / 2)
     started = clock()
-    expect_error(bob.acquire, LockHeldError, "a fresh lock")
-    require(clock() == started, "a fresh lock was waited for without a timeout")
+    expect_error(bob.acquire, LockHeldError, "acquiring a lock within its lease")
+    require(clock() == started, "without a timeout a fresh lock must not be waited for, but it was")
     held.release()
 
 
-def clocks_differ(place: LockerPlace) -> None:
-    """Set wall clocks an hour apart, either way.
-
-    A living holder is never taken over, a dead one always.
-    """
+def clocks_may_differ(place: LockerPlace) -> None:
+    """Set the wall clocks of holder and waiter one hour apart, in both directions."""
     for skew in (-HOUR, HOUR):
         alice, bob, clock = two_clients(place)
         alice.skew = skew
         held = alice.acquire()
         alice.renew_for(held, 4 * LEASE)
-        expect_error(bob.acquire, LockHeldError, "the lock of a living holder whose clock differs")
-        require(not held.lost and held.renew(), "a living holder whose clock differs lost its lock")
+        expect_error(
+            bob.acquire, LockHeldError, "acquiring the lock of a holder with another clock"
+        )
+        require(
+            not held.lost and held.renew(),
+            "a holder with another clock must keep its lock, but lost it",
+        )
         clock.sleep(5 * LEASE)
         bob.acquire().release()
-        require(not held.renew(), "a dead holder whose clock differs was not taken over")
+        require(
+            not held.renew(),
+            "a silent holder with another clock must lose its lock, but could renew it",
+        )
 
 
-def holder_without_lease(place: LockerPlace) -> None:
-    """A record without a lease, as Terraform writes it, is never taken over; its ID breaks it."""
+def lock_without_lease_is_not_taken_over(place: LockerPlace) -> None:
+    """Wait for a record without a lease, as Terraform writes it; then break it by its ID."""
     alice, bob, _ = two_clients(place)
     alice.locker.put(KEY, lock_info("terraform"), expect=None)
     expect_error(
-        lambda: bob.acquire(10 * LEASE), LockHeldError, "the lock of a holder that never renews"
+        lambda: bob.acquire(10 * LEASE), LockHeldError, "waiting for a lock without a lease"
     )
     break_lock(bob.locker, KEY, "terraform")
     bob.acquire().release()
 
 
 LEASE_CASES: tuple[Case[LockerPlace], ...] = (
-    Case(("C39",), "ten waiters are through in time", ten_waiters),
+    Case(("C39",), "ten waiting clients finish in time", ten_clients_finish_in_time),
     Case(("C40",), "a timeout is kept", timeout_is_kept),
-    Case(("C41",), "an interrupted wait leaves no lock", interrupted_waiting),
-    Case(("C43",), "lost answers are recognised", lost_answers),
-    Case(("C44",), "a holder that vanishes is no error", vanished_holder),
-    Case(("C45",), "denied is not locked", denied_is_not_locked),
-    Case(("C46", "G32"), "an unreachable store is tried a bounded time", unreachable_is_bounded),
+    Case(("C41",), "an interrupted wait leaves no lock behind", interrupted_wait_leaves_no_lock),
+    Case(("C43",), "a lost answer is recognized", lost_answers_are_recognized),
+    Case(
+        ("C44",), "a lock that is released during an attempt is acquired", released_lock_is_acquired
+    ),
+    Case(
+        ("C45",),
+        "denied access is not reported as a held lock",
+        denied_access_is_not_a_held_lock,
+    ),
+    Case(
+        ("C46", "G32"),
+        "an unreachable store is retried for a limited time",
+        unreachable_store_is_retried_briefly,
+    ),
     Case(
         ("C47", "G53", "G54"),
-        "a silent holder is taken over and notices",
-        silent_holder_is_taken_over,
+        "a silent holder loses its lock and notices it",
+        silent_holder_loses_lock,
     ),
-    Case(("C47",), "a living holder is not taken over", living_holder_is_not_taken_over),
-    Case(("C47",), "a fresh lock is refused at once", fresh_lock_is_refused_at_once),
-    Case(("C48",), "clocks may differ", clocks_differ),
-    Case(("C52",), "a holder without a lease is only broken by ID", holder_without_lease),
+    Case(("C47",), "a holder that renews its lock keeps it", renewing_holder_keeps_lock),
+    Case(("C47",), "a fresh lock is refused immediately", fresh_lock_is_refused_immediately),
+    Case(("C48",), "leases work when the clocks of clients differ", clocks_may_differ),
+    Case(
+        ("C52",),
+        "a lock without a lease is never taken over",
+        lock_without_lease_is_not_taken_over,
+    ),
 )

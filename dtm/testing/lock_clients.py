@@ -1,4 +1,4 @@
-"""Two clients who want one lock, and a clock that both live by."""
+"""Clients of a lock that share a fake clock, for the cases of the locker contract."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ HOUR = 3600.0
 
 
 class LockerPlace(msgspec.Struct, frozen=True):
-    """A place where nothing is locked, and how to get at it.
+    """A place where nothing is locked.
 
-    `connect`: a new client each time, the second one best in another process. `corrupt(key)` spoils
-    the record that is there. `clients` times `attempts`: how much contention is tried.
+    - `connect`: a function that returns a new client each time, the second one preferably in
+      another process.
+    - `corrupt`: a function that makes the current record of a key unreadable.
+    - `clients`, `attempts`: the case with many clients starts `clients` threads, each of which
+      tries to acquire the lock `attempts` times.
     """
 
     connect: Callable[[], Locker]
@@ -33,12 +36,12 @@ class LockerPlace(msgspec.Struct, frozen=True):
     attempts: int = 100
 
     def connect_two(self) -> tuple[Locker, Locker]:
-        """Two clients of the place."""
+        """Connect two clients to the place."""
         return self.connect(), self.connect()
 
 
 def lock_info(lock_id: str) -> LockInfo:
-    """A holder with every field filled in."""
+    """Return the data of a lock holder with all fields set."""
     return LockInfo(
         lock_id,
         "apply",
@@ -51,7 +54,7 @@ def lock_info(lock_id: str) -> LockInfo:
 
 
 def fake_environment(clock: FakeClock, skew: float = 0.0) -> Environment:
-    """An environment that lives by this clock; its wall clock is `skew` seconds ahead."""
+    """Return an environment that uses `clock`; its wall clock is `skew` seconds ahead."""
     return Environment(
         clock=clock,
         sleep=clock.sleep,
@@ -62,9 +65,9 @@ def fake_environment(clock: FakeClock, skew: float = 0.0) -> Environment:
 
 
 class SimulatedClient:
-    """One of those who want the lock: a locker and the events it was told.
+    """A client that wants the lock, and the events that it received.
 
-    All share a clock; the wall clock of this one is `skew` seconds ahead.
+    All clients share one clock. The wall clock of this one is `skew` seconds ahead.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class SimulatedClient:
         self.events: list[Event] = []
 
     def acquire(self, timeout: float = 0.0, *, takeover: bool = True) -> HeldLock:
-        """Have the lock; nothing renews it but the test."""
+        """Acquire the lock. It is renewed only by the test, not in the background."""
         options = LockOptions(timeout, takeover, LEASE)
         environment = fake_environment(self.clock, self.skew)
         return acquire(
@@ -82,19 +85,19 @@ class SimulatedClient:
         )
 
     def renew_for(self, held: HeldLock, seconds: float) -> None:
-        """Renew as the background would, from now on for so long."""
+        """Schedule renewals of `held` for the next `seconds`, as a running session does."""
         for number in range(1, int(seconds / (LEASE / 3)) + 1):
             self.clock.call_later(number * LEASE / 3, held.renew)
 
 
 def two_clients(place: LockerPlace) -> tuple[SimulatedClient, SimulatedClient, FakeClock]:
-    """Alice and Bob, who share a clock."""
+    """Connect two clients, Alice and Bob, that share a clock; return them and the clock."""
     clock, (a, b) = FakeClock(), place.connect_two()
     return SimulatedClient(a, clock, "alice"), SimulatedClient(b, clock, "bob"), clock
 
 
 def run_in_threads(work: Callable[[int], None], count: int) -> None:
-    """Do the numbered pieces of work in as many threads."""
+    """Call `work` with 0, 1, ... `count` - 1, each in a thread of its own, and wait for all."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()

@@ -1,8 +1,9 @@
-"""The locker contract: what a lock and the lease on it must do, two clients always.
+"""The locker contract: rules for a lock, and for the lease on it.
 
     locker_contract(lambda: LockerPlace(lambda: MyLocker(fresh_directory)))
 
-`C` and `G` numbers as in `dtm.testing.store`; the cases about time are in `dtm.testing.leases`.
+The numbers of the cases are explained in `dtm.testing.store`. The cases about time are in
+`dtm.testing.leases`.
 """
 
 from __future__ import annotations
@@ -41,214 +42,232 @@ from engine.session.locking import break_lock
 __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 
 FIRST_HOLD = 0.05
-"""Seconds, so long that all others try meanwhile.
+"""Seconds that the first holders keep the lock, so that all other clients try meanwhile.
 
-Where threads take turns, short holds may never meet.
+Where threads take turns, short holds might never overlap with another client's attempt.
 """
 
 
-def holder_is_shown(place: LockerPlace) -> None:
-    """The second client is refused and told every field of the holder."""
+def held_lock_is_refused(place: LockerPlace) -> None:
+    """Acquire a held lock: refused, with all fields of the holder and the command to break it."""
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = expect_error(bob.acquire, LockHeldError, "a lock that somebody holds")
+    error = expect_error(bob.acquire, LockHeldError, "acquiring a held lock")
     expected = replace(lock_info("alice"), lease=LEASE, renewed=format_timestamp(clock.now()))
     require(
-        error.record.info == expected, f"the holder is shown as {error.record.info}, not {expected}"
+        error.record.info == expected,
+        f"the LockHeldError must name the holder {expected}, but names {error.record.info}",
     )
-    require("dtm force-unlock alice" in error.hint, "the command that breaks the lock is not shown")
+    require(
+        "dtm force-unlock alice" in error.hint,
+        "the hint must contain the command that breaks the lock, but does not",
+    )
     require(
         bob.locker.read(KEY) == error.record,
-        "reading the lock shows another record than the refusal",
+        "read must return the record of the LockHeldError, but returned another one",
     )
     held.release()
 
 
-def released_is_free(place: LockerPlace) -> None:
-    """After a release no record is left, and somebody else gets the lock."""
+def released_lock_is_free(place: LockerPlace) -> None:
+    """Release a lock: no record is left, and another client acquires it without waiting."""
     alice, bob, _ = two_clients(place)
     alice.acquire().release()
     require(
         alice.locker.read(KEY) is None and bob.locker.read(KEY) is None,
-        "a record is left after a release",
+        "a release must leave no record, but did",
     )
     held = bob.acquire()
     require(
         not bob.events or not isinstance(bob.events[0], LockWaiting),
-        "a released lock is waited for",
+        "a released lock must be free, but the next client had to wait",
     )
     held.release()
 
 
 def keys_are_independent(place: LockerPlace) -> None:
-    """A lock on one key does not block another one."""
+    """Lock two keys, and release one of them."""
     a, b = place.connect_two()
     one = a.put("k1", lock_info("alice"), expect=None)
     two = b.put("k2", lock_info("bob"), expect=None)
     a.remove("k1", expect=one)
-    require(a.read("k2") == two, "releasing one key touched another one")
+    require(a.read("k2") == two, "a release must not change the lock on another key, but did")
     b.remove("k2", expect=two)
 
 
 def wrong_id_is_refused(place: LockerPlace) -> None:
-    """Breaking a lock under another ID is refused, shows the holder, and leaves the lock."""
+    """Break a lock by another ID: refused with the holder, and the lock is kept."""
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
     error = expect_error(
-        lambda: break_lock(bob.locker, KEY, "carol"), LockHeldError, "breaking a lock of another ID"
+        lambda: break_lock(bob.locker, KEY, "carol"),
+        LockHeldError,
+        "breaking a lock by a wrong ID",
     )
     require(
         error.record.info == held.info,
-        "the refusal does not show the holder",
+        f"the LockHeldError must name the holder, but names {error.record.info}",
     )
     held.release()
 
 
-def released_twice(place: LockerPlace) -> None:
-    """The second release is an error and removes nobody else's lock."""
+def second_release_is_an_error(place: LockerPlace) -> None:
+    """Release twice: an error, also if another client has acquired the lock since."""
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
     held.release()
     expect_error(held.release, LockError, "a second release")
-    theirs = bob.acquire()
-    expect_error(held.release, LockHeldError, "a release of somebody else's lock")
-    theirs.release()
+    bobs = bob.acquire()
+    expect_error(held.release, LockHeldError, "a release of another client's lock")
+    bobs.release()
 
 
-def broken_by_id(place: LockerPlace) -> None:
-    """Break a lock by the ID that the refusal shows, even one renewed meanwhile.
+def reported_id_breaks_lock(place: LockerPlace) -> None:
+    """Break a lock by the ID of the LockHeldError, although it was renewed since.
 
-    Then it can be had.
+    Another client then acquires it, and the old holder notices.
     """
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
-    error = expect_error(bob.acquire, LockHeldError, "a lock that somebody holds")
+    error = expect_error(bob.acquire, LockHeldError, "acquiring a held lock")
     clock.sleep(LEASE / 3)
     held.renew()
     assert error.record.info
     break_lock(bob.locker, KEY, error.record.info.id)
-    theirs = bob.acquire()
+    bobs = bob.acquire()
     require(
-        not held.renew() and held.lost is not None, "a holder whose lock was broken does not notice"
+        not held.renew() and held.lost is not None,
+        "the renewal of a broken lock must fail, but succeeded",
     )
-    theirs.release()
+    bobs.release()
 
 
-def break_without_lock(place: LockerPlace) -> None:
-    """Breaking a lock where none is says so."""
+def breaking_free_lock_is_an_error(place: LockerPlace) -> None:
+    """Break a lock that is not held: an error that says so."""
     _, bob, _ = two_clients(place)
     error = expect_error(
-        lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a lock that is not there"
+        lambda: break_lock(bob.locker, KEY, "alice"), LockError, "breaking a free lock"
     )
-    require("not locked" in str(error), f'the refusal does not say "not locked" but: {error}')
+    require("not locked" in str(error), f'the error must contain "not locked", but is: {error}')
 
 
-def corrupt_record(place: LockerPlace) -> None:
-    """An unreadable record is a lock that says so, is never taken over, and can be broken."""
+def unreadable_record_counts_as_held(place: LockerPlace) -> None:
+    """Make the record unreadable: held, never taken over, but breakable."""
     if place.corrupt is None:
-        raise CaseSkipped("no means to spoil the record is at hand")
+        raise CaseSkipped("this place has no function that makes a record unreadable")
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
     place.corrupt(KEY)
     error = expect_error(
-        lambda: bob.acquire(10 * LEASE), LockHeldError, "a lock with an unreadable record"
+        lambda: bob.acquire(10 * LEASE), LockHeldError, "acquiring a lock with an unreadable record"
     )
     require(
         error.record.info is None,
-        "an unreadable record is shown as a holder",
+        f"an unreadable record must name no holder, but names {error.record.info}",
     )
     require(
         "--corrupt" in error.hint,
-        "the way to break it is not shown",
+        "the hint must contain the flag that breaks the lock, but does not",
     )
     break_lock(bob.locker, KEY, "")
-    theirs = bob.acquire()
-    expect_error(held.release, LockError, "a release of somebody else's lock")
-    theirs.release()
+    bobs = bob.acquire()
+    expect_error(held.release, LockError, "a release of another client's lock")
+    bobs.release()
 
 
 def late_release_is_refused(place: LockerPlace) -> None:
-    """Refuse the release of a holder whose lock was broken and taken by another client."""
+    """Release a lock that was broken and acquired by another client: refused."""
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
-    theirs = bob.acquire()
-    expect_error(held.release, LockHeldError, "a release of somebody else's lock")
+    bobs = bob.acquire()
+    expect_error(held.release, LockHeldError, "a release of another client's lock")
     require(
-        bob.locker.read(KEY) is not None and theirs.renew(), "a refused release removed the lock"
+        bob.locker.read(KEY) is not None and bobs.renew(),
+        "a refused release must keep the other client's lock, but removed it",
     )
-    theirs.release()
+    bobs.release()
 
 
-def removed_by_others(place: LockerPlace) -> None:
-    """A holder whose lock was removed is told when it renews and when it releases."""
+def holder_notices_removed_lock(place: LockerPlace) -> None:
+    """Renew and release a lock that another client has removed: both report it."""
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
     break_lock(bob.locker, KEY, "alice")
     require(
         not held.renew() and held.lost is not None,
-        "a renewal does not notice that the lock is gone",
+        "the renewal of a removed lock must fail, but succeeded",
     )
-    expect_error(held.release, LockError, "a release of a lock that is gone")
+    expect_error(held.release, LockError, "a release of a removed lock")
     bob.acquire().release()
 
 
-class _Room:
-    """A lock, and whether one client alone is inside at a time."""
+class _Exclusion:
+    """Checks that only one client at a time holds the lock."""
 
     def __init__(self) -> None:
-        self.inside, self.had = threading.Semaphore(1), threading.Semaphore(0)
+        self.inside, self.acquired = threading.Semaphore(1), threading.Semaphore(0)
         self.problems: list[str] = []
 
     def attempt(self, locker: Locker, lock_id: str, hold: float) -> None:
-        """Try to lock, and hold for so many seconds."""
+        """Try to acquire the lock once, and hold it for `hold` seconds."""
         try:
             record = locker.put(KEY, lock_info(lock_id), expect=None)
         except (LockHeldError, StoreUnavailableError):
             return
         if not self.inside.acquire(blocking=False):
-            self.problems.append(f"{lock_id} was let in while somebody else held the lock")
+            self.problems.append(f"{lock_id} acquired the lock while another client held it")
             return
         threading.Event().wait(hold)
         self.inside.release()
-        self.had.release()
+        self.acquired.release()
         locker.remove(KEY, expect=record)
 
 
 def one_holder_at_a_time(place: LockerPlace) -> None:
-    """Let many clients try many times: never two holders, no error but refusals."""
-    room = _Room()
-    chance, gate = random.Random(38), threading.Barrier(place.clients)  # noqa: S311 - how long each one holds
+    """Let many clients try many times: one holder at a time, and no errors but refusals."""
+    exclusion = _Exclusion()
+    holds = random.Random(38)  # noqa: S311 - durations of the holds
+    start = threading.Barrier(place.clients)
     lockers = [place.connect() for _ in range(place.clients)]
 
     def work(number: int) -> None:
-        gate.wait()
+        start.wait()
         try:
             for turn in range(place.attempts):
-                hold = chance.random() * 1e-5 if turn else FIRST_HOLD
-                room.attempt(lockers[number], f"{number}-{turn}", hold)
+                hold = holds.random() * 1e-5 if turn else FIRST_HOLD
+                exclusion.attempt(lockers[number], f"{number}-{turn}", hold)
         except DtmError as error:
-            room.problems.append(f"{type(error).__name__}: {error}")
+            exclusion.problems.append(f"{type(error).__name__}: {error}")
 
     run_in_threads(work, place.clients)
-    require(not room.problems, "; ".join(room.problems[:3]))
-    require(room.had.acquire(blocking=False), "nobody ever had the lock")
+    require(
+        not exclusion.problems,
+        f"one client at a time must hold the lock, but: {'; '.join(exclusion.problems[:3])}",
+    )
+    require(
+        exclusion.acquired.acquire(blocking=False),
+        "some client must acquire the lock, but none did",
+    )
 
 
-def locked_twice(place: LockerPlace) -> None:
-    """The same client cannot lock twice; its first lock stays."""
+def second_acquisition_is_refused(place: LockerPlace) -> None:
+    """Acquire a lock twice with the same client: the second time refused, the first lock kept."""
     alice, _, _ = two_clients(place)
     held = alice.acquire()
-    twin = SimulatedClient(alice.locker, alice.clock, "alice-again")
-    expect_error(twin.acquire, LockHeldError, "a second lock of the same client")
-    require(held.renew() and not held.lost, "a refused second lock touched the first one")
+    again = SimulatedClient(alice.locker, alice.clock, "alice-again")
+    expect_error(again.acquire, LockHeldError, "a second acquisition by the same client")
+    require(
+        held.renew() and not held.lost,
+        "a refused acquisition must keep the first lock, but it is lost",
+    )
     held.release()
 
 
-def renewal_moves_the_version(place: LockerPlace) -> None:
-    """Give the record another version by each renewal, so that a watcher sees a sign of life.
+def renewal_changes_version(place: LockerPlace) -> None:
+    """Renew several times: each renewal has a new version, and old versions are refused.
 
-    An old version cannot be used.
+    Waiting clients see by the version that the holder is alive.
     """
     a, b = place.connect_two()
     records = [a.put(KEY, replace(lock_info("alice"), renewed="0"), expect=None)]
@@ -257,50 +276,74 @@ def renewal_moves_the_version(place: LockerPlace) -> None:
             a.put(KEY, replace(lock_info("alice"), renewed=str(number)), expect=records[-1])
         )
     require(
-        len({record.version for record in records}) == 4, "a renewal does not change the version"
+        len({record.version for record in records}) == 4,
+        "each renewal must change the version, but some did not",
     )
-    require(b.read(KEY) == records[-1], "a renewal is not seen by others")
+    require(
+        b.read(KEY) == records[-1],
+        "another client must read the last renewal, but read another record",
+    )
     expect_error(
         lambda: b.put(KEY, lock_info("bob"), expect=records[0]),
         LockHeldError,
-        "taking over an old version",
+        "a takeover with an outdated version",
     )
-    expect_error(lambda: b.remove(KEY, expect=records[0]), LockHeldError, "removing an old version")
+    expect_error(
+        lambda: b.remove(KEY, expect=records[0]),
+        LockHeldError,
+        "a release with an outdated version",
+    )
     a.remove(KEY, expect=records[-1])
     expect_error(
         lambda: a.put(KEY, lock_info("alice"), expect=records[-1]),
         LockError,
-        "renewing a lock that is gone",
+        "a renewal of a released lock",
     )
-    require(a.read(KEY) is None, "a refused renewal brought the lock back")
+    require(
+        a.read(KEY) is None, "a refused renewal must have no effect, but created the lock again"
+    )
 
 
-def no_lock_no_request(place: LockerPlace) -> None:
-    """Looking at a lock that is free changes nothing and needs no release."""
+def reading_free_lock_changes_nothing(place: LockerPlace) -> None:
+    """Read a free lock: None. It can still be acquired, and needs no release."""
     a, b = place.connect_two()
-    require(a.read(KEY) is None and b.read(KEY) is None, "a free lock is shown as held")
+    require(
+        a.read(KEY) is None and b.read(KEY) is None,
+        "a free lock must read as None, but a record was returned",
+    )
     b.remove(KEY, expect=b.put(KEY, lock_info("bob"), expect=None))
 
 
 LOCKER_CASES: tuple[Case[LockerPlace], ...] = (
-    Case(("C24", "G48"), "a held lock is refused with every field", holder_is_shown),
-    Case(("C25", "C28"), "a released lock is free and leaves no record", released_is_free),
-    Case(("C27",), "keys are independent", keys_are_independent),
-    Case(("C29", "G55"), "breaking under a wrong ID is refused", wrong_id_is_refused),
-    Case(("C30",), "the second release is an error", released_twice),
-    Case(("C31",), "the shown ID breaks the lock", broken_by_id),
-    Case(("C32",), "breaking where no lock is says so", break_without_lock),
-    Case(("C34",), "a corrupt record is a lock that can be broken", corrupt_record),
-    Case(("C35",), "a late release is refused", late_release_is_refused),
-    Case(("C37",), "a holder notices that its lock was removed", removed_by_others),
-    Case(("C38",), "never two holders", one_holder_at_a_time),
-    Case(("C42",), "looking changes nothing", no_lock_no_request),
-    Case(("C50",), "the same client cannot lock twice", locked_twice),
-    Case(("C35", "C47"), "a renewal moves the version", renewal_moves_the_version),
+    Case(
+        ("C24", "G48"),
+        "a held lock is refused, and its holder is reported",
+        held_lock_is_refused,
+    ),
+    Case(("C25", "C28"), "a released lock is free and leaves no record", released_lock_is_free),
+    Case(("C27",), "locks on different keys are independent", keys_are_independent),
+    Case(("C29", "G55"), "breaking a lock by a wrong ID is refused", wrong_id_is_refused),
+    Case(("C30",), "releasing a lock twice is an error", second_release_is_an_error),
+    Case(("C31",), "the reported ID breaks the lock", reported_id_breaks_lock),
+    Case(("C32",), "breaking a free lock is an error", breaking_free_lock_is_an_error),
+    Case(
+        ("C34",),
+        "an unreadable record counts as held and can be broken",
+        unreadable_record_counts_as_held,
+    ),
+    Case(("C35",), "a late release does not remove another client's lock", late_release_is_refused),
+    Case(("C37",), "a holder notices that its lock was removed", holder_notices_removed_lock),
+    Case(("C38",), "there are never two holders", one_holder_at_a_time),
+    Case(("C42",), "reading a free lock changes nothing", reading_free_lock_changes_nothing),
+    Case(("C50",), "a client cannot acquire the same lock twice", second_acquisition_is_refused),
+    Case(("C35", "C47"), "a renewal changes the version", renewal_changes_version),
     *LEASE_CASES,
 )
 
 
 def locker_contract(make_place: Callable[[], LockerPlace]) -> list[CaseResult]:
-    """Try every case, each in a new place. Raises BrokenError that lists all that fail."""
+    """Run all cases, each in a new place.
+
+    Raises CaseFailedError that lists all failed cases.
+    """
     return require_all_passed(list(run_cases(LOCKER_CASES, make_place)))

@@ -1,9 +1,10 @@
-"""The provider contract: every promise tried for real, each in a world of its own.
+"""The provider contract: all cases for one provider, each in an empty directory.
 
-    def test_the_contract(tmp_path: Path) -> None:
-        provider_contract(MyProvider(), trial, tmp_path)
+    def test_provider_contract(tmp_path: Path) -> None:
+        provider_contract(MyProvider(), make_trial, tmp_path)
 
-where `trial(directory)` prepares a world in an empty directory and returns a `Trial`.
+`make_trial(directory)` writes what the provider needs into the empty directory, and returns a
+`Trial`.
 """
 
 from __future__ import annotations
@@ -28,52 +29,48 @@ __all__ = [
 ]
 
 MakeTrial: TypeAlias = Callable[[Path], Trial]
-"""Prepares a world in an empty directory; called anew for each promise."""
+"""A function that prepares a trial in an empty directory. It is called for each case."""
 
 
 @runtime_checkable
 class HasTrial(Protocol):
-    """The method by which a provider offers a trial of its own.
-
-    With it `dtm develop validate-plugin` can try everything.
-    """
+    """A provider that has a trial of its own, which `dtm develop validate-plugin` uses."""
 
     def trial(self, directory: Path) -> Trial:
-        """Prepare a world in an empty directory."""
+        """Prepare a trial in an empty directory."""
         ...
 
 
 def trial_call(plugin: str, directory: Path) -> Call:
-    """A call for the tool `plugin.trial` of a configuration that stands in the directory."""
+    """Return a call for the tool `plugin.trial` of a configuration in `directory`."""
     return Call(Address(plugin, "trial"), directory, token="trial", lineage="trial")  # noqa: S106 - no credential
 
 
 def provider_contract(
     provider: AnyProvider, make_trial: MakeTrial, directory: Path
 ) -> list[CaseResult]:
-    """Try every promise.
+    """Run all cases and return their results, which include the skipped ones.
 
-    Raises BrokenError that lists all broken ones; the verdicts tell which could not be tried.
+    Raises CaseFailedError that lists all failed cases.
     """
-    found = list(run_provider_cases(provider, make_trial, directory))
-    broken = [f"{result.name}: {result.problem}" for result in found if result.problem]
-    if broken:
+    results = list(run_provider_cases(provider, make_trial, directory))
+    failed = [f"{result.name}: {result.problem}" for result in results if result.problem]
+    if failed:
         raise CaseFailedError(
-            f"{provider.plugin} breaks {len(broken)} of {len(found)} promises:\n"
-            + "\n".join(broken)
+            f"{provider.plugin} fails {len(failed)} of {len(results)} cases:\n" + "\n".join(failed)
         )
-    return found
+    return results
 
 
 def run_provider_cases(
     provider: AnyProvider, make_trial: MakeTrial, directory: Path
 ) -> Iterator[CaseResult]:
-    """Try one promise after the other, each in a new subdirectory, and say what became of it."""
+    """Run the cases one after the other, each in a new subdirectory; yield their results."""
     numbers = count()
 
-    def run() -> TrialRun:
-        world = directory / f"{next(numbers):02}"
-        world.mkdir(parents=True)
-        return TrialRun(provider, make_trial(world))
+    def prepare() -> TrialRun:
+        folder = directory / f"{next(numbers):02}"
+        folder.mkdir(parents=True)
+        return TrialRun(provider, make_trial(folder))
 
-    return run_cases(PROVIDER_CASES, run)
+    return run_cases(PROVIDER_CASES, prepare)

@@ -1,4 +1,4 @@
-"""The promises of every provider, one check each; `dtm.testing.provider` runs them."""
+"""The cases of the provider contract, which `dtm.testing.provider` runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine.state import Resource
 from engine.values import UNKNOWN, UnknownValueError, Value, has_unknown
 
 Act: TypeAlias = Callable[[], object]
+"""A function that changes something without the provider."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,34 +42,34 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialRun(msgspec.Struct, frozen=True):
-    """A provider and the world it is tried in."""
+    """A provider, and the trial that it is tested with."""
 
     provider: AnyProvider
     trial: Trial
 
     def create(self) -> Resource:
-        """Make the trial's thing."""
+        """Create the resource of the trial."""
         return self.provider.create(self.trial.options, self.trial.call)
 
     def read(self, resource: Resource | None, options: Any = None) -> Resource | None:
-        """Read what is live; by identity where there is no resource."""
+        """Read the live resource, by identity if `resource` is None."""
         return self.provider.read(
             self.trial.options if options is None else options, resource, self.trial.call
         )
 
     def update(self, resource: Resource, options: Any = None) -> Resource:
-        """Bring it to the trial's options, or to others."""
+        """Update the resource to the options of the trial, or to others."""
         return self.provider.update(
             self.trial.options if options is None else options, resource, self.trial.call
         )
 
     def delete(self, resource: Resource) -> None:
-        """Remove it."""
+        """Delete the resource."""
         self.provider.delete(self.trial.options, resource, self.trial.call)
 
 
 def differences(recorded: Resource, live: Resource) -> list[str]:
-    """List what differs: `id`, names of attributes, `outputs.name`."""
+    """Return what differs: `id`, names of attributes, and `outputs.NAME`."""
     identity = ["id"] if recorded.id != live.id else []
     outputs = [f"outputs.{key}" for key in _keys(recorded.outputs, live.outputs)]
     return identity + _keys(recorded.attributes, live.attributes) + outputs
@@ -82,37 +83,45 @@ def _keys(one: Mapping[str, Value], other: Mapping[str, Value]) -> list[str]:
     ]
 
 
-def _require_same(expected: Resource, found: Resource | None, what: str) -> None:
-    if found is None:
-        raise CaseFailedError(f"{what} finds nothing")
-    differing = differences(expected, found)
-    require(not differing, f"{what} differs in {', '.join(differing)}")
+def _require_same(expected: Resource, actual: Resource | None, what: str) -> None:
+    """Require that `what`, the description of a call, has returned the expected resource."""
+    if actual is None:
+        raise CaseFailedError(f"{what} must return the resource, but returned None")
+    differing = differences(expected, actual)
+    require(
+        not differing,
+        f"{what} must return the same resource, but it differs in {', '.join(differing)}",
+    )
 
 
 def _with_unknowns(options: Any) -> Iterator[Any]:
-    """Yield the options with one field after the other unknown.
-
-    One that cannot even be made is left out.
-    """
+    """Yield copies of the options, each with another field unknown."""
     for name in options.__struct_fields__:
         try:
             yield msgspec.structs.replace(options, **{name: UNKNOWN})
         except ValueError:
-            continue  # a Struct that checks its fields together may refuse this, or need it
+            # A Struct that checks its fields in combination may refuse an unknown one.
+            continue
 
 
 def identity_is_pure(run: TrialRun) -> None:
-    """Compare the identity before and after, whatever is live: it is the same.
+    """Compute the identity before and after a create and a delete: always the same.
 
-    With an unknown option it is an identity or UnknownValueError.
+    With an unknown option, `identity` returns an identity or raises UnknownValueError.
     """
     identity, options = run.provider.identity, run.trial.options
     before = identity(options)
-    require(before is None or before != "", "the identity is empty")
+    require(before is None or before != "", "the identity must not be empty, but is")
     resource = run.create()
-    require(identity(options) == before, "the identity changes when the thing is made")
+    require(
+        identity(options) == before,
+        "the identity must not change, but changed when the resource was created",
+    )
     run.delete(resource)
-    require(identity(options) == before, "the identity changes when the thing is removed")
+    require(
+        identity(options) == before,
+        "the identity must not change, but changed when the resource was deleted",
+    )
     for partly in _with_unknowns(options):
         try:
             identity(partly)
@@ -121,43 +130,49 @@ def identity_is_pure(run: TrialRun) -> None:
 
 
 def absent_before_create(run: TrialRun) -> None:
-    """Reading finds nothing where nothing is."""
+    """Read by identity before anything is created: None."""
     _need_identity(run)
-    require(run.read(None) is None, "read finds something before anything was made")
+    require(run.read(None) is None, "read must return None before create, but returned a resource")
 
 
 def create_is_read_back(run: TrialRun) -> None:
-    """A second plan is empty: `read` tells exactly what `create` told, each time."""
+    """Create, and read twice: `read` returns what `create` returned, so a second plan is empty."""
     made = run.create()
     _require_same(made, run.read(made), "read after create")
     _require_same(made, run.read(made), "a second read")
 
 
-def resource_fits_the_state(run: TrialRun) -> None:
-    """Plain JSON, an id, no reserved attribute, and outputs as declared."""
+def resource_can_be_stored(run: TrialRun) -> None:
+    """Create: an id, plain JSON, no reserved attribute names, and the declared outputs."""
     made = run.create()
-    require(bool(made.id), "the id is empty")
+    require(bool(made.id), "the id must not be empty, but is")
     plain = {"attributes": dict(made.attributes), "outputs": dict(made.outputs)}
     require(
         msgspec.json.decode(msgspec.json.encode(plain)) == plain,
-        "attributes and outputs are not plain JSON",
+        "attributes and outputs must be plain JSON, but are not",
     )
     require(
-        not made.attributes.keys() & {"id", "outputs"}, "id and outputs are no names for attributes"
+        not made.attributes.keys() & {"id", "outputs"},
+        "attributes must not be named id or outputs, but one is",
     )
     if run.provider.outputs is None:
         return
     fields = msgspec.structs.fields(run.provider.outputs)
     undeclared = made.outputs.keys() - {item.encode_name for item in fields}
-    require(not undeclared, f"outputs {', '.join(sorted(undeclared))} are not declared")
+    require(
+        not undeclared, f"outputs must be declared, but {', '.join(sorted(undeclared))} are not"
+    )
     missing = {item.encode_name for item in fields if item.required} - made.outputs.keys()
-    require(not missing, f"declared outputs {', '.join(sorted(missing))} are missing")
+    require(
+        not missing,
+        f"create must return all declared outputs, but {', '.join(sorted(missing))} are missing",
+    )
 
 
-def prediction_is_true(run: TrialRun) -> None:
-    """Compare predicted outputs with real ones, of create and update.
+def prediction_is_correct(run: TrialRun) -> None:
+    """Compare the predicted outputs with the real ones, for create and update.
 
-    Unknown options never raise anything but UnknownValueError.
+    With an unknown option, `predict` raises nothing but UnknownValueError.
     """
     predict, options = run.provider.predict, run.trial.options
     for partly in _with_unknowns(options):
@@ -167,134 +182,159 @@ def prediction_is_true(run: TrialRun) -> None:
             continue
     predicted = predict(options, None)
     made = run.create()
-    _require_true(predicted, made, "create")
+    _require_predicted(predicted, made, "create")
     for change in run.trial.changes:
         predicted = predict(change, made)
         made = run.update(made, change)
-        _require_true(predicted, made, "update")
+        _require_predicted(predicted, made, "update")
 
 
-def _require_true(predicted: Mapping[str, Value], made: Resource, verb: str) -> None:
+def _require_predicted(predicted: Mapping[str, Value], made: Resource, verb: str) -> None:
     for key, value in predicted.items():
-        require(key in made.outputs, f"{verb} was predicted to give output {key}, and did not")
+        require(key in made.outputs, f"{verb} must return the predicted output {key}, but did not")
         untrue = not has_unknown(value) and made.outputs[key] != value
         require(
             not untrue,
-            f"{verb} was predicted to give {key} = {value!r}, and gave {made.outputs[key]!r}",
+            f"{verb} must return the predicted {key} = {value!r}, "
+            f"but returned {made.outputs[key]!r}",
         )
 
 
-def drift_is_found_and_repaired(run: TrialRun) -> None:
-    """Each attribute, changed by other means, is seen to differ, and an update brings it back."""
+def drift_is_detected_and_repaired(run: TrialRun) -> None:
+    """Change each attribute outside dtm: `read` shows the drift, and `update` repairs it."""
     _need(run, "drifts")
     made, seen = run.create(), set[str]()
     for name, drift in run.trial.drifts.items():
         drift()
         live = run.read(made)
         if live is None:
-            raise CaseFailedError(f"after a drift of {name} read finds nothing")
+            raise CaseFailedError(
+                f"read must return the resource after a drift of {name}, but returned None"
+            )
         found = differences(made, live)
         require(
             name in found,
-            f"a drift of {name} is not seen; what differs: {', '.join(found) or 'nothing'}",
+            f"read must show the drift of {name}, but shows a difference in "
+            f"{', '.join(found) or 'nothing'}",
         )
         seen |= set(found)
         made = run.update(live)
-        require(bool(differences(live, made)), f"a drift of {name} is not repaired")
-        _require_same(made, run.read(made), f"after repairing {name}, read")
+        require(
+            bool(differences(live, made)),
+            f"update must repair the drift of {name}, but changed nothing",
+        )
+        _require_same(made, run.read(made), f"read after the repair of {name}")
     blind = made.attributes.keys() - seen - run.trial.cannot_drift
-    require(not blind, f"no drift changes {', '.join(sorted(blind))}")
+    require(
+        not blind,
+        "the trial must have a drift for each attribute, "
+        f"but has none for {', '.join(sorted(blind))}",
+    )
 
 
-def vanished_is_made_again(run: TrialRun) -> None:
-    """Removed by other means is read as gone, never as an error; then it can be made anew."""
+def deleted_resource_is_created_again(run: TrialRun) -> None:
+    """Delete the resource outside dtm: `read` returns None, and `create` creates it again."""
     _need(run, "delete_outside")
     made = run.create()
     assert run.trial.delete_outside is not None
     run.trial.delete_outside()
-    require(run.read(made) is None, "read does not see that it is gone")
+    require(
+        run.read(made) is None,
+        "read must return None for a missing resource, but returned a resource",
+    )
     run.delete(made)
     again = run.create()
-    _require_same(again, run.read(again), "read after making it again")
+    _require_same(again, run.read(again), "read after the second create")
 
 
-def adopted_after_a_crash(run: TrialRun) -> None:
-    """Find by identity alone what was made but not recorded.
+def found_again_after_a_crash(run: TrialRun) -> None:
+    """Find a resource by its identity alone, and create it once again.
 
-    The same operation makes it again without harm.
+    So it is after a crash between `create` and the record of its result.
     """
     _need_identity(run)
     made = run.create()
-    _require_same(made, run.read(None), "read without a record")
+    _require_same(made, run.read(None), "read by identity")
     _require_same(made, run.create(), "a repeated create")
     _require_same(made, run.read(made), "read after a repeated create")
 
 
 def updated_in_place(run: TrialRun) -> None:
-    """Change options: the resource changes, keeps its id, and is read back.
+    """Update to other options: the resource changes and keeps its id.
 
-    Repeating the update changes nothing.
+    Another update to the same options changes nothing.
     """
     _need(run, "changes")
     made = run.create()
     for number, change in enumerate(run.trial.changes, 1):
         before, made = made, run.update(made, change)
-        require(made.id == before.id, f"change {number} gives it another id")
-        require(bool(differences(before, made)), f"change {number} changes nothing")
-        _require_same(made, run.read(made, change), f"read after change {number}")
-        _require_same(made, run.update(made, change), f"a repeated change {number}")
+        require(made.id == before.id, f"update {number} must keep the id, but changed it")
+        require(
+            bool(differences(before, made)),
+            f"update {number} must change the resource, but changed nothing",
+        )
+        _require_same(made, run.read(made, change), f"read after update {number}")
+        _require_same(made, run.update(made, change), f"a repeated update {number}")
 
 
 def deleted_twice(run: TrialRun) -> None:
-    """Deleted is gone, and deleting what is gone is success."""
+    """Delete twice: the resource is gone, and the second delete succeeds."""
     made = run.create()
     run.delete(made)
-    require(run.trial.state_only or run.read(made) is None, "read still finds it")
+    require(
+        run.trial.state_only or run.read(made) is None,
+        "read must return None after delete, but returned a resource",
+    )
     run.delete(made)
 
 
-def foreign_is_refused(run: TrialRun) -> None:
-    """See somebody else's resource before anything is made.
-
-    Creating over it is refused, with a hint, and harms nothing.
-    """
+def uncreated_resource_is_refused(run: TrialRun) -> None:
+    """Create over a resource that dtm did not create: refused with a hint, and not changed."""
     _need(run, "create_outside")
     assert run.trial.create_outside is not None
     run.trial.create_outside()
     before = run.read(None)
     if before is None:
-        raise CaseFailedError("read without a record does not see it")
+        raise CaseFailedError(
+            "read by identity must return a resource that dtm did not create, but returned None"
+        )
     try:
         run.create()
     except ProviderError as refusal:
-        require(bool(refusal.hint), "the refusal has no hint")
+        require(bool(refusal.hint), "the error of create must have a hint, but has none")
     else:
-        raise CaseFailedError("create takes it over")
+        raise CaseFailedError(
+            "create must refuse a resource that dtm did not create, but changed it"
+        )
     _require_same(before, run.read(None), "read after the refusal")
 
 
 def _need(run: TrialRun, name: str) -> None:
     if not getattr(run.trial, name):
-        raise CaseSkipped(f"its trial has no {name}")
+        raise CaseSkipped(f"the trial does not define {name}")
 
 
 def _need_identity(run: TrialRun) -> None:
     if run.trial.state_only:
-        raise CaseSkipped("it lives only in the state")
+        raise CaseSkipped("the resource exists only in the state")
     if run.provider.identity(run.trial.options) is None:
-        raise CaseSkipped("it has no identity")
+        raise CaseSkipped("the resource has no identity")
 
 
 PROVIDER_CASES: Final[tuple[Case[TrialRun], ...]] = (
-    Case((), "its identity is pure", identity_is_pure),
-    Case((), "nothing is found before it is made", absent_before_create),
-    Case((), "what create made is read back, so a second plan is empty", create_is_read_back),
-    Case((), "its attributes and outputs fit the state", resource_fits_the_state),
-    Case((), "predicted outputs come true", prediction_is_true),
-    Case((), "drift of each attribute is found and repaired", drift_is_found_and_repaired),
-    Case((), "what vanished is read as gone and made again", vanished_is_made_again),
-    Case((), "what a crash left is found again", adopted_after_a_crash),
+    Case((), "the identity depends only on the options", identity_is_pure),
+    Case((), "read returns nothing before create", absent_before_create),
+    Case((), "read returns what create returned", create_is_read_back),
+    Case((), "attributes and outputs can be stored in the state", resource_can_be_stored),
+    Case((), "predicted outputs are correct", prediction_is_correct),
+    Case((), "drift of each attribute is detected and repaired", drift_is_detected_and_repaired),
+    Case(
+        (),
+        "a resource deleted outside dtm is created again",
+        deleted_resource_is_created_again,
+    ),
+    Case((), "a resource left by a crash is found again", found_again_after_a_crash),
     Case((), "changed options are applied in place", updated_in_place),
-    Case((), "deleting is final, deleting twice is harmless", deleted_twice),
-    Case((), "what others made is refused", foreign_is_refused),
+    Case((), "delete removes the resource and can be repeated", deleted_twice),
+    Case((), "a resource that dtm did not create is refused", uncreated_resource_is_refused),
 )

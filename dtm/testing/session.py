@@ -1,11 +1,11 @@
-"""The session contract: what must hold of a state on any Store and Locker, whoever implements them.
+"""The session contract: rules for sessions on any Store and Locker.
 
     @pytest.mark.parametrize("case", SESSION_CASES)
-    def test_sessions(case: str, tmp_path: Path) -> None:
+    def test_session_contract(case: str, tmp_path: Path) -> None:
         SESSION_CASES[case](lambda: Client(MyStore(tmp_path), MyLocker(tmp_path)))
 
-Every call of the factory makes one more client of the same place, which is empty at first. A name
-begins with the number of the rule that the case holds a store to.
+Each call of the factory returns a new client of the same place, which is empty at first. The name
+of a case states its rule, and begins with the numbers of the rule in the project's acceptance list.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dtm.testing.session_support import SESSION_CASES, Case, Client, Connect
 __all__ = ["SESSION_CASES", "Case", "Client", "Connect", "session_contract"]
 
 PARTS = (session_rules, session_crash)
-"""Importing them fills SESSION_CASES."""
+"""The modules whose import fills SESSION_CASES."""
 
 
 def session_contract(place: Callable[[], Connect]) -> list[str]:
-    """Run every case on a place of its own and return their names.
+    """Run all cases, each in a new place, and return their names.
 
-    Raises AssertionError with the name of the case that failed.
+    Raises AssertionError with the name of the first case that fails.
     """
     for name, case in SESSION_CASES.items():
         try:

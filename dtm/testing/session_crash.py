@@ -1,4 +1,4 @@
-"""The session contract, second part: locks, deaths, lost answers, and what is found afterwards."""
+"""The cases of the session contract about locks, kills, lost answers, and what follows them."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ DEVSTREAM = b"""data_a:
 
 
 @session_case(
-    "C24, C26 while one works another is refused the lock, "
-    "and readers see who is at work and what is begun"
+    "C24, C26 a second session is refused, "
+    "and readers see the running session and its pending operations"
 )
 def _in_progress(connect: Connect) -> None:
     one, two = connect(), connect()
@@ -81,10 +81,7 @@ def _in_progress(connect: Connect) -> None:
     assert two.locker.read(KEY) is None
 
 
-@session_case(
-    "C36, G54 a session that was force-unlocked or slept through its lease "
-    "can begin and write nothing more"
-)
+@session_case("C36, G54 a superseded session cannot begin or record anything more")
 def _superseded(connect: Connect) -> None:
     one, two = connect(), connect()
     rescued: dict[str, bytes] = {}
@@ -101,9 +98,9 @@ def _superseded(connect: Connect) -> None:
 
 
 def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> SupersededError:
-    """Let a session of `one` go on after `two` took over; returns the error that ends it.
+    """Continue a session of `one` after `two` took over; return the error that ends it.
 
-    `data.b` is begun before the takeover and done after it, so only `rescued` holds its outcome.
+    `data.b` is begun before the takeover and finished after it. So its result is only in `rescued`.
     """
     environment = Environment(
         save_fallback=lambda name, data: name if rescued.setdefault(name, data) else ""
@@ -123,7 +120,7 @@ def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> Supersede
     raise AssertionError("leaving the session must raise SupersededError")
 
 
-@session_case("C42 without a lock no lock request is made")
+@session_case("C42 a session without a lock sends no lock requests")
 def _no_lock(connect: Connect) -> None:
     killable = KillableClient(connect())
     with new_session(killable.store) as session:
@@ -134,9 +131,9 @@ def _no_lock(connect: Connect) -> None:
 def _fail(
     killable: KillableClient, number: int, before: bool, error: Exception | None, times: int = 1
 ) -> list[str]:
-    """Let the `number`-th write raise, or kill the process, before or after its effect.
+    """Raise `error` at the `number`-th write, before or after its effect; None kills the process.
 
-    Returns a list that will hold the key of each write.
+    Return a list to which the key of each write is added.
     """
     seen: list[str] = []
 
@@ -174,9 +171,9 @@ def _run(killable: KillableClient, round_: int, done: set[str]) -> None:
 
 
 def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
-    """Let runs fail at their first, second ... write, until one gets through.
+    """Run again and again, with a fault at the first, second, ... write, until a run has no fault.
 
-    After each of them a reader must see all that was acknowledged. Returns the number of runs.
+    After each run, a reader must see all acknowledged results. Return the number of runs.
     """
     done: set[str] = set()
     for number in range(1, 40):
@@ -198,40 +195,40 @@ def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
     raise AssertionError("a run makes too many writes")
 
 
-@session_case("C43 an answer lost after its effect is recognised at every write")
+@session_case("C43 a write whose answer is lost is recognized as done, whichever write it is")
 def _lost_after(connect: Connect) -> None:
     assert _each_write(connect, False, OutcomeUnknownError("the answer was lost")) > 5
 
 
-@session_case("C43 an answer lost without any effect is made good at every write")
+@session_case("C43 a write that is lost is repeated, whichever write it is")
 def _lost_before(connect: Connect) -> None:
     assert _each_write(connect, True, OutcomeUnknownError("the answer was lost")) > 5
 
 
 @session_case(
-    "C47, G53, G57 killed before any write: the next run takes over, "
-    "nothing done is forgotten, what was begun is known"
+    "C47, G53, G57 after a kill before any write "
+    "the next run knows all finished and pending operations"
 )
 def _killed_before(connect: Connect) -> None:
     assert _each_write(connect, True, None) > 5
 
 
 @session_case(
-    "C47, G53, G57 killed after any write: the next run takes over, "
-    "nothing done is forgotten, what was begun is known"
+    "C47, G53, G57 after a kill after any write "
+    "the next run knows all finished and pending operations"
 )
 def _killed_after(connect: Connect) -> None:
     assert _each_write(connect, False, None) > 5
 
 
 @session_case(
-    "C46 an unreachable store is asked a few times, then the run ends and the old state stands"
+    "C46 an unreachable store ends the run after a few attempts and leaves the state unchanged"
 )
 def _unreachable(connect: Connect) -> None:
     with new_session(connect().store) as session:
         create_tool(session, "a")
     killable = KillableClient(connect())
-    seen = _fail(killable, 1, True, StoreUnavailableError("the store is away"), times=1000)
+    seen = _fail(killable, 1, True, StoreUnavailableError("the store is unreachable"), times=1000)
     environment = Environment(sleep=lambda _: None)
     expect_error(
         lambda: new_session(killable.store, killable.locker, environment=environment).__enter__(),
@@ -244,7 +241,7 @@ def _unreachable(connect: Connect) -> None:
     )
 
 
-@session_case("G56 an interrupted run keeps what it did, compacts and gives the lock back")
+@session_case("G56 an interrupted run records its results, compacts the log and releases the lock")
 def _interrupted(connect: Connect) -> None:
     client = connect()
     with suppress(KeyboardInterrupt), new_session(client.store, client.locker) as session:
@@ -260,7 +257,7 @@ def _interrupted(connect: Connect) -> None:
     assert client.locker.read(KEY) is None
 
 
-@session_case("G59, G60 outcomes that cannot be committed go to a rescue file that the error names")
+@session_case("G59, G60 results that cannot be committed are saved to a rescue file")
 def _rescue(connect: Connect) -> None:
     killable, rescued = KillableClient(connect()), dict[str, bytes]()
     environment = Environment(
@@ -288,7 +285,7 @@ def _rescue(connect: Connect) -> None:
     assert read_current(connect()).entries[Address("data", "a")] == entry("a")
 
 
-@session_case("G61 a torn last line of the log was never acknowledged and hinders nobody")
+@session_case("G61 an incomplete last record of the log is ignored")
 def _torn(connect: Connect) -> None:
     client, killable = connect(), KillableClient(connect())
     with suppress(ProcessKilled), new_session(killable.store) as session:
@@ -304,7 +301,7 @@ def _torn(connect: Connect) -> None:
     assert tool_names(read_current(client)) == {"a", "b"}
 
 
-@session_case("a log that outgrows its head is read whole, by others and after a death")
+@session_case("a log with chunks is read completely, by other clients and after a kill")
 def _long(connect: Connect) -> None:
     client, killable = connect(), KillableClient(connect())
     with suppress(ProcessKilled), new_session(killable.store) as session:
@@ -318,7 +315,7 @@ def _long(connect: Connect) -> None:
     assert len(read_current(client).entries) == 61 and not list(client.store.list(f"{KEY}.log.d/"))
 
 
-@session_case("many threads: each record is readable by others once its caller goes on")
+@session_case("a record is visible to other clients when its caller continues, with many threads")
 def _threads(connect: Connect) -> None:
     client, other, flaws = connect(), connect(), list[str]()
 
@@ -337,7 +334,7 @@ def _threads(connect: Connect) -> None:
     assert not flaws and len(read_current(other).entries) == 20
 
 
-@session_case("a DevStream file of either spelling is taken over, its bytes kept as history 0")
+@session_case("a DevStream state is converted, and its bytes are kept as history entry 0")
 def _devstream(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, DEVSTREAM, expect=None)
@@ -358,7 +355,7 @@ def _devstream(connect: Connect) -> None:
     assert tool_names(load_snapshot(state_store(client.store), past)) == {"a"}
 
 
-@session_case("G73 the history keeps as many snapshots as it is told, the newest ones")
+@session_case("G73 the history keeps the configured number of the newest snapshots")
 def _history(connect: Connect) -> None:
     client = connect()
     for number in range(6):
@@ -370,7 +367,7 @@ def _history(connect: Connect) -> None:
 
 
 @session_case(
-    "a snapshot put in place by hand is worked on, and the records it does not know are kept"
+    "a snapshot replaced by hand is used, and the records of the old one are kept in the history"
 )
 def _replaced(connect: Connect) -> None:
     client, killable = connect(), KillableClient(connect())
@@ -389,14 +386,14 @@ def _replaced(connect: Connect) -> None:
     with new_session(client.store) as session:
         create_tool(session, "b")
     assert tool_names(read_current(client)) == {"a", "b"}
-    if not client.separate_log:  # the log went with the document
+    if not client.separate_log:  # an inline log was replaced together with the state file
         return
     condition = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
     found = client.store.read(condition[0])
     assert found is not None and b"lost" in found.data
 
 
-@session_case("a copy is read with its home named, and never written until it is made home")
+@session_case("a copied state names its home and is not written before it is adopted")
 def _copy(connect: Connect) -> None:
     client = connect()
     with new_session(client.store, claim=False) as session:
@@ -413,7 +410,7 @@ def _copy(connect: Connect) -> None:
     ) == {"a"}
 
 
-@session_case("no secret is in anything that is written")
+@session_case("no secret is stored anywhere")
 def _secrets(connect: Connect) -> None:
     client, secret = connect(), Secret("correct horse battery", ("env TOKEN",))
     made = replace(entry("a"), options={"input": "x", "token": {"deep": [secret]}})
@@ -429,12 +426,12 @@ def _secrets(connect: Connect) -> None:
     assert (
         isinstance(token, dict)
         and isinstance(state.outputs["token"], Digest)
-        and "env TOKEN" in str(vars_of(token))
+        and "env TOKEN" in str(sources_of(token))
     )
 
 
-def vars_of(token: object) -> object:
-    """The sources of the digest inside the token above."""
+def sources_of(token: object) -> object:
+    """Return the sources of the digest in the option `token`."""
     match token:
         case {"deep": [Digest() as digest]}:
             return digest.sources

@@ -1,4 +1,4 @@
-"""The session contract, first part: documents, serials, lineages, pushes."""
+"""The cases of the session contract about state files, serials, lineages and pushes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engine.stored.state_file import decode, encode
 from engine.values import Value
 
 
-@session_case("C01 nothing there is the empty state, and reading makes nothing")
+@session_case("C01 a missing state file reads as the empty state, and reading creates nothing")
 def _absent(connect: Connect) -> None:
     client = connect()
     reading = read_state(state_store(client.store))
@@ -40,7 +40,7 @@ def _absent(connect: Connect) -> None:
     assert list(client.store.list("")) == []
 
 
-@session_case("C05 an empty object is the empty state")
+@session_case("C05 an empty state file reads as the empty state")
 def _empty(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b"", expect=None)
@@ -50,7 +50,7 @@ def _empty(connect: Connect) -> None:
     assert tool_names(read_current(client)) == {"a"}
 
 
-@session_case("C07 unicode, newlines, large integers and floats come back as they were")
+@session_case("C07 Unicode, newlines, large integers and floats are stored unchanged")
 def _values(connect: Connect) -> None:
     value: Value = {
         "text": "ü 🎉\n\t\"'\\",
@@ -66,7 +66,7 @@ def _values(connect: Connect) -> None:
     assert read_current(client).entries[Address("data", "a")] == entry("a", value)
 
 
-@session_case("C08 damaged content is an error that names the place, and stays as it is")
+@session_case("C08 a damaged state file is an error that names it, and is left unchanged")
 def _damaged(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b'{"format": 1, "tools": {', expect=None)
@@ -77,7 +77,7 @@ def _damaged(connect: Connect) -> None:
     assert found is not None and found.data == b'{"format": 1, "tools": {'
 
 
-@session_case("C09 a newer format is refused and named")
+@session_case("C09 a state in a newer format is refused, and the error names the format")
 def _newer(connect: Connect) -> None:
     client = connect()
     client.store.write(KEY, b'{"format": 99, "dtm": "7.1"}', expect=None)
@@ -99,8 +99,7 @@ def _first(connect: Connect) -> None:
 
 
 @session_case(
-    "C12 a session that changes nothing writes no snapshot; "
-    "one that never claims writes nothing at all"
+    "C12 a session without changes writes no snapshot, and one without a claim writes nothing"
 )
 def _unchanged(connect: Connect) -> None:
     client = connect()
@@ -123,12 +122,12 @@ def _unchanged(connect: Connect) -> None:
 
 
 def _stored(client: Client) -> list[Snapshot | None]:
-    """Document and head as they are."""
+    """Return the stored state file and the stored log head."""
     return [client.store.read(key) for key in (KEY, HEAD)[: 1 + client.separate_log]]
 
 
 @session_case(
-    "C13 a changed state has the next serial and the same lineage, and keeps what it replaced"
+    "C13 a changed state has the next serial and the same lineage, and the old snapshot is kept"
 )
 def _next(connect: Connect) -> None:
     client = connect()
@@ -149,9 +148,7 @@ def _next(connect: Connect) -> None:
     assert condition is not None and old is not None and condition.data == old.data
 
 
-@session_case(
-    "C14 of two that read the same serial the second is refused, and the first one's state stays"
-)
+@session_case("C14 of two sessions that read the same serial the second to claim is refused")
 def _stale(connect: Connect) -> None:
     one, two = connect(), connect()
     with (
@@ -165,7 +162,7 @@ def _stale(connect: Connect) -> None:
     assert tool_names(read_current(one)) == {"a"}
 
 
-@session_case("C15-C20 a pushed state is taken by serial and lineage, unless forced")
+@session_case("C15-C20 a pushed state must have the same lineage and a higher serial, or be forced")
 def _push(connect: Connect) -> None:
     client = connect()
     first, second = _grown(client, "a"), _grown(client, "b")
@@ -176,7 +173,7 @@ def _push(connect: Connect) -> None:
 
 
 def _push_refused(client: Client, first: State, second: State) -> None:
-    """Push states that must not replace `second`, which follows `first`, and `second` itself."""
+    """Push states that must be refused after `second`, and `second` itself, which is a no-op."""
     assert "older" in expect_error(lambda: _pushed(client, first), StateError).message
     assert _pushed(client, second) == "" and read_current(client).snapshot_id == second.snapshot_id
     other = second.with_entry(entry("c"))
@@ -187,7 +184,7 @@ def _push_refused(client: Client, first: State, second: State) -> None:
 
 
 def _grown(client: Client, name: str) -> State:
-    """Make `data.NAME` in a session of its own; returns the state after it."""
+    """Create `data.NAME` in a session of its own, and return the state after it."""
     with new_session(client.store) as session:
         create_tool(session, name)
     return read_current(client)
@@ -199,8 +196,7 @@ def _pushed(client: Client, state: State, force: bool = False) -> str:
 
 
 @session_case(
-    "C19, C21 onto nothing anything is pushed with its serial and lineage; "
-    "without a lineage it gets one"
+    "C19, C21 any state can be pushed to an empty place, and gets a lineage if it has none"
 )
 def _push_first(connect: Connect) -> None:
     client = connect()
@@ -214,7 +210,7 @@ def _push_first(connect: Connect) -> None:
     }
 
 
-@session_case("C22 what a session hands out or was given can be changed without changing the state")
+@session_case("C22 values that a session takes or returns are copies")
 def _copies(connect: Connect) -> None:
     client = connect()
     value: dict[str, Value] = {"list": [1]}
@@ -227,7 +223,7 @@ def _copies(connect: Connect) -> None:
     assert read_current(client).entries[Address("data", "a")].options == {"input": {"list": [1]}}
 
 
-@session_case("C23 states that differ only in the order of maps are equal byte for byte")
+@session_case("C23 states that differ only in the order of maps have equal bytes")
 def _order(connect: Connect) -> None:
     del connect
     one = State(StateId("l", 1)).with_entry(entry("a", {"x": 1, "y": 2})).with_entry(entry("b"))

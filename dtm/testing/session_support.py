@@ -1,4 +1,4 @@
-"""Parts of the session contract: clients, processes that can be killed, sessions for the cases."""
+"""Helpers of the session contract: clients, killable processes, and sessions for the cases."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SESSION_CASES: dict[str, Case] = {}
 
 
 def session_case(name: str) -> Callable[[Case], Case]:
-    """Put a function among the cases under this name."""
+    """Register a function as the case with this name."""
 
     def register(found: Case) -> Case:
         SESSION_CASES[name] = found
@@ -62,11 +62,11 @@ def session_case(name: str) -> Callable[[Case], Case]:
 
 
 class ProcessKilled(BaseException):
-    """This process was killed: nothing of it runs any more."""
+    """Raised in a process that was killed; a BaseException, so that no handler catches it."""
 
 
 class KillableClient(msgspec.Struct, dict=True):
-    """A client's store and locker while its process lives."""
+    """A client whose process can be killed: then each call to its store and locker fails."""
 
     client: Client
     alive: bool = True
@@ -75,12 +75,12 @@ class KillableClient(msgspec.Struct, dict=True):
         self.store, self.locker = _KillableStore(self), _KillableLocker(self)
 
     def check(self) -> None:
-        """Called before each call."""
+        """Raise ProcessKilled if the process was killed."""
         if not self.alive:
             raise ProcessKilled
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the process, as SIGKILL does. Raises ProcessKilled."""
         with self.locker.mutex:
             self.alive = False
             self.client.drop_lock(self.client.locker)
@@ -88,7 +88,7 @@ class KillableClient(msgspec.Struct, dict=True):
 
 
 class _KillableStore:
-    """Hands on to the client's store; `faults` may speak before and after each write."""
+    """The client's store; `before` and `after` are called around each write, with its key."""
 
     def __init__(self, owner: KillableClient) -> None:
         self._owner, self._store = owner, owner.client.store
@@ -120,7 +120,7 @@ class _KillableStore:
 
 
 class _KillableLocker:
-    """Hands on to the client's locker; after death each call fails, in the renewing thread too."""
+    """The client's locker. After a kill each call fails, also in the thread that renews."""
 
     def __init__(self, owner: KillableClient) -> None:
         self._owner, self._locker, self.requests = owner, owner.client.locker, 0
@@ -130,7 +130,7 @@ class _KillableLocker:
     def _while_alive(self) -> Generator[Locker]:
         with self.mutex:
             if not self._owner.alive:
-                raise LockError("this process is dead")
+                raise LockError("this process was killed")
             self.requests += 1
             yield self._locker
 
@@ -148,7 +148,7 @@ class _KillableLocker:
 
 
 class SessionSetup(TypedDict, total=False):
-    """How a session of a case goes about it, where that matters; `lease`, `timeout` in seconds."""
+    """Settings of a session that a case changes; `lease` and `timeout` are in seconds."""
 
     claim: bool
     who: str
@@ -163,7 +163,7 @@ class SessionSetup(TypedDict, total=False):
 def state_store(
     store: Store, environment: Environment | None = None, log: str = AUTO
 ) -> StateStore:
-    """The state of all cases on this store."""
+    """Return the state that all cases use, in this store."""
     return StateStore(
         store, KEY, environment or Environment(sleep=_short, save_fallback=_name), log
     )
@@ -173,7 +173,7 @@ def state_store(
 def new_session(
     store: Store, locker: Locker | None = None, **setup: Unpack[SessionSetup]
 ) -> Generator[Session]:
-    """Open a session as the cases need it, and claim it unless told otherwise."""
+    """Open a session with the settings of `setup`, and claim it unless `claim` is False."""
     lock = LockOptions(setup.get("timeout", 0.0), lease=setup.get("lease", 30.0))
     options = SessionOptions(
         "apply", setup.get("who", "me@here"), "0", lock=lock, history=setup.get("history", 30)
@@ -199,30 +199,30 @@ def _short(seconds: float) -> None:
 
 
 def entry(name: str, value: Value = "x") -> StateEntry:
-    """An entry for `data.NAME`."""
+    """Return an entry for the tool `data.NAME`."""
     return StateEntry(
         Address("data", name), (), {"input": value}, Resource(f"data.{name}", {}, {"output": value})
     )
 
 
 def create_tool(session: Session, name: str, value: Value = "x") -> None:
-    """Begin and finish one operation."""
+    """Record the creation of the tool `data.NAME`: begin record and done record."""
     made = entry(name, value)
     session.begin(made.address, Action.CREATE, entry=replace(made, resource=None)).wait()
     session.done(made.address, made).wait()
 
 
 def tool_names(state: State) -> set[str]:
-    """The instances in a state."""
+    """Return the instance IDs of the tools in a state."""
     return {address.instance for address in state.entries}
 
 
 def read_current(client: Client) -> State:
-    """Return the state that a reader sees."""
+    """Return the state as a reader sees it."""
     return read_state(state_store(client.store)).state
 
 
 def replace_snapshot(client: Client, data: bytes) -> None:
-    """Replace the snapshot by hand."""
+    """Replace the state file, as a user would by hand."""
     found = client.store.read(KEY)
     client.store.write(KEY, data, expect=found.version if found else None)

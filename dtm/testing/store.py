@@ -1,8 +1,9 @@
-"""The store contract: what bytes under keys with compare-and-swap must do, two clients always.
+"""The store contract: rules for a store of bytes under keys with conditional writes.
 
     store_contract(lambda: StorePlace(lambda: MyStore(fresh_directory)))
 
-`C` numbers are cases of reading, writing and fencing, `G` numbers of paths and listings.
+The numbers of the cases are those of the project's acceptance list: `C` for reading, writing and
+fencing, `G` for paths and listings.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from engine.ports import AppendStore, Store, Version
 
 MIB = 1024 * 1024
 CREATORS = 32
-TORN_ROUNDS = 20
+WRITES_WHILE_READING = 20
 
 
 class StorePlace(msgspec.Struct, frozen=True):
-    """An empty place and how to get at it.
+    """An empty place.
 
-    `connect`: a new client each time, the second one best in another process. `denied`: a client
-    that may not read. `many`: how many keys a listing is tried with.
+    - `connect`: a function that returns a new client each time, the second one preferably in
+      another process.
+    - `denied`: a function that returns a client without permission to read.
+    - `many`: the number of keys of the case with a long listing.
     """
 
     connect: Callable[[], Store]
@@ -43,7 +46,7 @@ class StorePlace(msgspec.Struct, frozen=True):
     many: int = 2500
 
     def connect_two(self) -> tuple[Store, Store]:
-        """Two clients of the place."""
+        """Connect two clients to the place."""
         return self.connect(), self.connect()
 
 
@@ -52,138 +55,164 @@ def _data(store: Store, key: str) -> bytes | None:
     return None if found is None else found.data
 
 
-def absent_is_none(place: StorePlace) -> None:
-    """No state is None, not an error and not an empty value."""
+def missing_key_reads_as_none(place: StorePlace) -> None:
+    """Read and list an empty place: None, and no keys."""
     a, b = place.connect_two()
     require(
-        a.read("k") is None and b.read("k") is None, "reading what is not there finds something"
+        a.read("k") is None and b.read("k") is None,
+        "reading a missing key must return None, but returned a value",
     )
-    require(list(a.list("")) == [], "an empty place lists keys")
+    require(list(a.list("")) == [], "listing an empty place must yield no keys, but yielded some")
 
 
-def read_what_was_written(place: StorePlace) -> None:
-    """Bytes come back equal, in the other client too, with the version that the write answered."""
+def read_returns_what_was_written(place: StorePlace) -> None:
+    """Write in one client and read in both: the same bytes and the same version."""
     a, b = place.connect_two()
     version = a.write("k", b"one", expect=None)
     for store in (a, b):
         found = store.read("k")
         require(
-            found is not None and found.data == b"one", "the bytes read differ from those written"
+            found is not None and found.data == b"one",
+            "read must return the written bytes, but returned others",
         )
         require(
             found is not None and found.version == version,
-            "the version read differs from the one written",
+            "read must return the version that write returned, but returned another one",
         )
 
 
-def last_write_wins(place: StorePlace) -> None:
-    """A fresh client reads the second value."""
+def new_client_reads_last_write(place: StorePlace) -> None:
+    """Write twice: a new client reads the second value."""
     a, b = place.connect_two()
     first = a.write("k", b"one", expect=None)
     second = b.write("k", b"two", expect=first)
-    require(first != second, "two values have one version")
-    require(_data(place.connect(), "k") == b"two", "a fresh client does not read the last value")
+    require(first != second, "different values must have different versions, but have the same")
+    require(
+        _data(place.connect(), "k") == b"two",
+        "a new client must read the last value, but read another one",
+    )
 
 
-def delete_twice(place: StorePlace) -> None:
-    """Deleted is gone; deleting again is no error; the key can be created again."""
+def deleting_missing_key_succeeds(place: StorePlace) -> None:
+    """Delete twice, then create the key again."""
     a, b = place.connect_two()
     a.write("k", b"one", expect=None)
     b.delete("k")
-    require(a.read("k") is None, "a deleted key is still read")
+    require(a.read("k") is None, "a deleted key must read as None, but still has a value")
     a.delete("k")
     b.write("k", b"two", expect=None)
-    require(_data(a, "k") == b"two", "a key cannot be created again")
+    require(
+        _data(a, "k") == b"two", "a deleted key must be creatable again, but its value is missing"
+    )
 
 
-def delete_of_another_version(place: StorePlace) -> None:
-    """A conditional delete of a version that is no longer there removes nothing."""
+def outdated_delete_is_refused(place: StorePlace) -> None:
+    """Delete a version that was replaced: refused. Then delete the current one."""
     a, b = place.connect_two()
     old = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=old)
     expect_error(
-        lambda: a.delete("k", expect=old), ConflictError, "deleting an overwritten version"
+        lambda: a.delete("k", expect=old), ConflictError, "a delete with an outdated version"
     )
-    require(_data(b, "k") == b"two", "a refused delete removed the value")
+    require(_data(b, "k") == b"two", "a refused delete must keep the value, but removed it")
     b.delete("k", expect=new)
-    require(a.read("k") is None, "a conditional delete of the right version did not remove it")
+    require(
+        a.read("k") is None,
+        "a delete with the current version must remove the value, but it is still readable",
+    )
 
 
-def empty_value(place: StorePlace) -> None:
-    """A value of no bytes is there, can be told from none, and can be replaced."""
+def empty_value_is_stored(place: StorePlace) -> None:
+    """Write an empty value: it differs from a missing one, and can be replaced."""
     a, b = place.connect_two()
     version = a.write("k", b"", expect=None)
-    require(_data(b, "k") == b"", "an empty value is not read as empty")
+    require(_data(b, "k") == b"", 'an empty value must read as b"", but did not')
     b.write("k", b"one", expect=version)
-    require(_data(a, "k") == b"one", "an empty value cannot be replaced")
+    require(
+        _data(a, "k") == b"one", "an empty value must be replaceable, but the new one is missing"
+    )
 
 
-def large_values(place: StorePlace) -> None:
-    """6 and 20 MiB come back equal; after shrinking to 3 MiB nothing is left over."""
+def large_values_are_stored(place: StorePlace) -> None:
+    """Write 6, 20 and 3 MiB: each is read back, and no other key is left behind."""
     a, b = place.connect_two()
     version = None
     for size in (6, 20, 3):
         data = bytes(range(256)) * (size * MIB // 256)
         version = a.write("k", data, expect=version)
-        require(_data(b, "k") == data, f"{size} MiB do not come back equal")
-    require(list(b.list("")) == ["k"], "a large value left other keys behind")
+        require(
+            _data(b, "k") == data, f"a value of {size} MiB must be read back, but other bytes were"
+        )
+    require(
+        list(b.list("")) == ["k"],
+        "a large value must not leave other keys behind, but some are listed",
+    )
 
 
-def any_bytes(place: StorePlace) -> None:
-    """Text in any script, line ends, big numbers and every byte there is."""
+def all_bytes_are_stored(place: StorePlace) -> None:
+    """Write text in several scripts, line ends, large numbers and all 256 bytes."""
     a, b = place.connect_two()
     text = '{"a": "Grüße 你好 \U0001f600\\u2028", "n": 9223372036854775807, "f": 1e-7}\r\n'
     data = text.encode() + bytes(range(256))
     a.write("k", data, expect=None)
-    require(_data(b, "k") == data, "bytes do not come back as they were written")
+    require(_data(b, "k") == data, "read must return the written bytes, but they were changed")
 
 
-def stale_writer_is_refused(place: StorePlace) -> None:
-    """Refuse the write of a client after whose read another one wrote.
+def outdated_write_is_refused(place: StorePlace) -> None:
+    """Write with a version that another client has replaced.
 
-    The error says which version is there.
+    The error names the current version, or none.
     """
     a, b = place.connect_two()
     seen = a.write("k", b"one", expect=None)
     new = b.write("k", b"two", expect=seen)
     error = expect_error(
-        lambda: a.write("k", b"three", expect=seen), ConflictError, "a stale write"
+        lambda: a.write("k", b"three", expect=seen),
+        ConflictError,
+        "a write with an outdated version",
     )
     require(
         error.actual in (new, None),
-        "the conflict names a version that is not there",
+        "the ConflictError must name the current version or none, but names another one",
     )
     expect_error(
         lambda: a.write("gone", b"x", expect=seen),
         ConflictError,
-        "a write over a version of a key that is not there",
+        "a write that expects a version of a missing key",
     )
-    require(_data(b, "k") == b"two" and b.read("gone") is None, "a refused write changed something")
+    require(
+        _data(b, "k") == b"two" and b.read("gone") is None,
+        "a refused write must have no effect, but changed a value",
+    )
 
 
-def create_once(place: StorePlace) -> None:
-    """Creating what is there is refused, and the content stays."""
+def creating_existing_key_is_refused(place: StorePlace) -> None:
+    """Create a key that another client, or the same one, has created."""
     a, b = place.connect_two()
     a.write("k", b"one", expect=None)
     expect_error(
-        lambda: b.write("k", b"two", expect=None), ConflictError, "creating an existing key"
+        lambda: b.write("k", b"two", expect=None),
+        ConflictError,
+        "creating a key that another client has created",
     )
     expect_error(
-        lambda: a.write("k", b"one", expect=None), ConflictError, "creating one's own key again"
+        lambda: a.write("k", b"one", expect=None),
+        ConflictError,
+        "creating a key that the same client has created",
     )
-    require(_data(b, "k") == b"one", "a refused creation changed the content")
+    require(_data(b, "k") == b"one", "a refused creation must keep the value, but changed it")
 
 
-def one_creator_wins(place: StorePlace) -> None:
-    """Of 32 clients that create the same key at once exactly one succeeds."""
+def one_creator_succeeds(place: StorePlace) -> None:
+    """Let 32 clients create the same key at once: exactly one succeeds."""
     won: list[int] = []
     lost: list[int] = []
     failed: list[Exception] = []
-    gate = threading.Barrier(CREATORS)
+    start = threading.Barrier(CREATORS)
 
     def create(number: int) -> None:
         store = place.connect()
-        gate.wait()
+        start.wait()
         try:
             store.write("k", str(number).encode(), expect=None)
             won.append(number)
@@ -193,38 +222,52 @@ def one_creator_wins(place: StorePlace) -> None:
             failed.append(error)
 
     run_in_threads(create, CREATORS)
-    require(not failed, f"a racing creation fails otherwise than by a conflict: {failed[:1]}")
-    require(len(won) == 1, f"{len(won)} of {CREATORS} creators won")
     require(
-        _data(place.connect(), "k") == str(won[0]).encode(), "the winner's content is not there"
+        not failed,
+        f"concurrent creations must fail only with ConflictError, but also with {failed[:1]}",
+    )
+    require(
+        len(won) == 1, f"one of {CREATORS} concurrent creations must succeed, but {len(won)} did"
+    )
+    require(
+        _data(place.connect(), "k") == str(won[0]).encode(),
+        "the value must be that of the successful creation, but is another one",
     )
 
 
-def no_update_is_lost(place: StorePlace) -> None:
-    """Eight clients count up by compare-and-swap; every acknowledged step is in the sum.
+def no_write_is_lost(place: StorePlace) -> None:
+    """Let eight clients increment a number: the sum contains each acknowledged write.
 
-    Some servers answer a racer with an error that leaves its outcome open: such a step may be in
-    the sum.
+    Some servers answer a concurrent write with an error that leaves its outcome open. Such a write
+    may be in the sum.
     """
     start = place.connect().write("k", b"0", expect=None)
     failed: list[Exception] = []
     unknown: list[OutcomeUnknownError] = []
 
-    def counting(_number: int) -> None:
+    def increment(_number: int) -> None:
         try:
-            _count_up(place.connect(), start, unknown)
+            _increment_ten_times(place.connect(), start, unknown)
         except Exception as error:  # noqa: BLE001 - reported by the check below
             failed.append(error)
 
-    run_in_threads(counting, 8)
-    require(not failed, f"a racing client fails otherwise than by a conflict: {failed[:1]}")
+    run_in_threads(increment, 8)
+    require(
+        not failed,
+        f"concurrent writes must fail only with ConflictError, but also with {failed[:1]}",
+    )
     total = int(_data(place.connect(), "k") or 0)
-    require(total >= 80, "an acknowledged update is missing")
-    require(total <= 80 + len(unknown), "an update that was refused had its effect")
+    require(total >= 80, f"80 acknowledged writes must have an effect, but only {total} have")
+    require(
+        total <= 80 + len(unknown),
+        f"refused writes must have no effect, but {total - 80 - len(unknown)} have",
+    )
 
 
-def _count_up(store: Store, version: Version, unknown: list[OutcomeUnknownError]) -> None:
-    """Add 1 ten times to the number at `k`, which is 0 at `version`; note what stays unknown."""
+def _increment_ten_times(
+    store: Store, version: Version, unknown: list[OutcomeUnknownError]
+) -> None:
+    """Add 1 to the number at `k` ten times; it is 0 at `version`. Collect unknown outcomes."""
     value, done = 0, 0
     while done < 10:
         try:
@@ -234,12 +277,12 @@ def _count_up(store: Store, version: Version, unknown: list[OutcomeUnknownError]
             if isinstance(error, OutcomeUnknownError):
                 unknown.append(error)
             found = store.read("k")
-            assert found is not None, "what is being replaced is not there for a moment"
+            assert found is not None, "a key must be readable while it is replaced, but is missing"
             value, version = int(found.data), found.version
 
 
-def readers_see_whole_values(place: StorePlace) -> None:
-    """Read while another client replaces a large value: the old or the new, never a mix."""
+def readers_see_complete_values(place: StorePlace) -> None:
+    """Read while another client replaces a large value: the old or the new one, never a mix."""
     a, b = place.connect_two()
     version = a.write("k", b"0" * MIB, expect=None)
     seen: list[bytes] = []
@@ -248,132 +291,138 @@ def readers_see_whole_values(place: StorePlace) -> None:
     def read(_number: int) -> None:
         while not done.is_set():
             data = _data(b, "k") or b""
-            seen.append(data[:1] if len(set(data)) == 1 and len(data) == MIB else b"torn")
+            seen.append(data[:1] if len(set(data)) == 1 and len(data) == MIB else b"mixed")
 
     reader = threading.Thread(target=read, args=(0,))
     reader.start()
     try:
-        for number in range(1, TORN_ROUNDS):
+        for number in range(1, WRITES_WHILE_READING):
             version = a.write("k", str(number % 10).encode() * MIB, expect=version)
     finally:
         done.set()
         reader.join()
-    require(b"torn" not in seen, "a reader saw a value that was never written")
+    require(
+        b"mixed" not in seen,
+        "a reader must see the old or the new value, but saw one that was never written",
+    )
 
 
-def listing(place: StorePlace) -> None:
-    """List keys by prefix, sorted.
-
-    A folder's content and not its sibling's, files as well as folders.
-    """
+def listing_is_exact(place: StorePlace) -> None:
+    """List with several prefixes: of a folder, of a name, of everything, and of nothing."""
     a, b = place.connect_two()
     for key in ("a/b", "a/c/d", "ab/e", "top"):
         a.write(key, b"x", expect=None)
-    require(
-        list(b.list("a/")) == ["a/b", "a/c/d"], "the listing of a folder is not exactly its content"
-    )
-    require(
-        list(b.list("a")) == ["a/b", "a/c/d", "ab/e"],
-        "the listing of a prefix is not exactly what starts with it",
-    )
-    require(
-        list(b.list("")) == ["a/b", "a/c/d", "ab/e", "top"],
-        "the listing of everything is not everything",
-    )
-    require(list(b.list("none/")) == [], "the listing of what is not there is not empty")
+    for prefix, expected in (
+        ("a/", ["a/b", "a/c/d"]),
+        ("a", ["a/b", "a/c/d", "ab/e"]),
+        ("", ["a/b", "a/c/d", "ab/e", "top"]),
+        ("none/", []),
+    ):
+        listed = list(b.list(prefix))
+        require(listed == expected, f'list("{prefix}") must yield {expected}, but yielded {listed}')
     a.delete("a/b")
-    require(list(b.list("a/")) == ["a/c/d"], "a deleted key is still listed")
+    require(list(a.list("a/")) == ["a/c/d"], "a deleted key must not be listed, but it still is")
 
 
-def many_keys(place: StorePlace) -> None:
-    """A long listing is complete and sorted, and everything in it can be removed."""
+def long_listing_is_complete(place: StorePlace) -> None:
+    """Create many keys, list them, and delete them one by one."""
     a, b = place.connect_two()
     keys = [f"many/{number:05}" for number in range(place.many)]
     for key in keys:
         a.write(key, b"x", expect=None)
     found = list(b.list("many/"))
-    require(found == keys, f"{len(found)} of {len(keys)} keys are listed, or not in order")
+    require(
+        found == keys,
+        f"all {len(keys)} keys must be listed in order, but {len(found)} are, or in another order",
+    )
     for key in found:
         b.delete(key)
-    require(list(a.list("")) == [], "removed keys are still listed")
+    require(list(a.list("")) == [], "deleted keys must not be listed, but some still are")
 
 
 def keys_stay_inside(place: StorePlace) -> None:
-    """A key with `..` is refused, or is a key like any other; it never names something outside."""
+    """Use keys with `..` and the like: each is refused, or is a key like any other."""
     a, b = place.connect_two()
     for key in ("../escape", "a/../../escape", "/escape", "a//b", "."):
         with suppress(StoreError):
             a.write(key, b"x", expect=None)
-            require(_data(b, key) == b"x", f"{key} was written elsewhere")
-            require(key in list(b.list("")), f"{key} is written and not listed")
+            require(
+                _data(b, key) == b"x",
+                f'"{key}" must be refused or stored, but was written to another place',
+            )
+            require(
+                key in list(b.list("")),
+                f'"{key}" must be refused or listed, but was written and is not listed',
+            )
 
 
-def denied_is_an_error(place: StorePlace) -> None:
-    """A place that may not be read, or a missing bucket, is an error and never an empty state."""
+def denied_access_is_an_error(place: StorePlace) -> None:
+    """Use a place without permission to read: an error, never an empty state."""
     if place.denied is None:
-        raise CaseSkipped("no place is at hand that may not be read")
+        raise CaseSkipped("this place has no client without permission to read")
     store = place.denied()
-    expect_error(lambda: store.read("k"), StoreAccessError, "reading what may not be read")
-    expect_error(lambda: list(store.list("")), StoreAccessError, "listing what may not be read")
+    expect_error(lambda: store.read("k"), StoreAccessError, "a read without permission")
+    expect_error(lambda: list(store.list("")), StoreAccessError, "a listing without permission")
     expect_error(
-        lambda: store.write("k", b"x", expect=None),
-        StoreAccessError,
-        "writing where nothing may be written",
+        lambda: store.write("k", b"x", expect=None), StoreAccessError, "a write without permission"
     )
 
 
-def append_grows(place: StorePlace) -> None:
-    """An append adds to the end, and its version is that of the whole."""
-    a, b = _appending(place)
+def append_extends_value(place: StorePlace) -> None:
+    """Append several times, then replace the value."""
+    a, b = _connect_appending(place)
     version = a.write("k", b"one", expect=None)
     for part in (b" two", b"", b" three" * 1000):
         version = a.append("k", part, expect=version)
     found = b.read("k")
     require(
         found is not None and found.data == b"one two" + b" three" * 1000,
-        "appended bytes do not come back",
+        "read must return the value with the appended bytes, but returned other bytes",
     )
     require(
         found is not None and found.version == version,
-        "the version after an append is not that of the whole",
+        "append must return the version of the whole value, but returned another one",
     )
     b.write("k", b"new", expect=version)
-    require(_data(a, "k") == b"new", "an appended value cannot be replaced")
+    require(
+        _data(a, "k") == b"new",
+        "a value must be replaceable after an append, but the new one is missing",
+    )
 
 
-def stale_append_is_refused(place: StorePlace) -> None:
-    """Refuse the append of a client that a write or an append has overtaken."""
-    a, b = _appending(place)
+def outdated_append_is_refused(place: StorePlace) -> None:
+    """Append with a version that another client's write or append has replaced."""
+    a, b = _connect_appending(place)
     expect_error(
-        lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to what is not there"
+        lambda: a.append("k", b"x", expect="0"), ConflictError, "an append to a missing key"
     )
-    mine = a.append("k", b"1", expect=a.write("k", b"0", expect=None))
-    theirs = b.append("k", b"2", expect=mine)
+    outdated = a.append("k", b"1", expect=a.write("k", b"0", expect=None))
+    current = b.append("k", b"2", expect=outdated)
     expect_error(
-        lambda: a.append("k", b"x", expect=mine),
+        lambda: a.append("k", b"x", expect=outdated),
         ConflictError,
-        "an append after somebody else's append",
+        "an append after another client's append",
     )
-    theirs = b.write("k", b"claim", expect=theirs)
+    current = b.write("k", b"claim", expect=current)
     expect_error(
-        lambda: a.append("k", b"x", expect=mine),
+        lambda: a.append("k", b"x", expect=outdated),
         ConflictError,
-        "an append after somebody else's write",
+        "an append after another client's write",
     )
-    theirs = b.append("k", b"!", expect=theirs)
+    current = b.append("k", b"!", expect=current)
     expect_error(
-        lambda: a.write("k", b"x", expect=mine),
+        lambda: a.write("k", b"x", expect=outdated),
         ConflictError,
-        "a write after somebody else's append",
+        "a write after another client's append",
     )
     b.delete("k")
     expect_error(
-        lambda: a.append("k", b"x", expect=theirs), ConflictError, "an append to what was deleted"
+        lambda: a.append("k", b"x", expect=current), ConflictError, "an append to a deleted key"
     )
-    require(a.read("k") is None, "a refused append brought back a deleted value")
+    require(a.read("k") is None, "a refused append must have no effect, but created the key again")
 
 
-def _appending(place: StorePlace) -> tuple[AppendStore, AppendStore]:
+def _connect_appending(place: StorePlace) -> tuple[AppendStore, AppendStore]:
     a, b = place.connect_two()
     if isinstance(a, AppendStore) and isinstance(b, AppendStore):
         return a, b
@@ -381,28 +430,37 @@ def _appending(place: StorePlace) -> tuple[AppendStore, AppendStore]:
 
 
 STORE_CASES: tuple[Case[StorePlace], ...] = (
-    Case(("C01",), "absent is none", absent_is_none),
-    Case(("C02",), "what was written is read", read_what_was_written),
-    Case(("C03",), "the last write is what a fresh client reads", last_write_wins),
-    Case(("C04",), "deleting twice is no error", delete_twice),
-    Case(("C05",), "an empty value is there and can be replaced", empty_value),
-    Case(("C06",), "large values come back, shrinking leaves nothing", large_values),
-    Case(("C07",), "any bytes come back", any_bytes),
-    Case(("C14", "C36", "G54"), "a stale writer is refused", stale_writer_is_refused),
-    Case(("C35",), "a delete of another version is refused", delete_of_another_version),
-    Case(("G22",), "creating what is there is refused", create_once),
-    Case(("G23",), "one of 32 creators wins", one_creator_wins),
-    Case(("C14",), "no acknowledged update is lost", no_update_is_lost),
-    Case(("C10", "G24"), "readers see whole values", readers_see_whole_values),
-    Case(("G25",), "listings by prefix", listing),
-    Case(("G26",), "denied is an error, never empty", denied_is_an_error),
-    Case(("G28",), "a long listing is complete", many_keys),
-    Case(("G30",), "no key leads outside", keys_stay_inside),
-    Case(("C02",), "an append grows the value", append_grows),
-    Case(("C14", "C36"), "a stale append is refused", stale_append_is_refused),
+    Case(("C01",), "a missing key reads as None", missing_key_reads_as_none),
+    Case(("C02",), "a read returns what was written", read_returns_what_was_written),
+    Case(("C03",), "a new client reads the last write", new_client_reads_last_write),
+    Case(("C04",), "deleting a missing key succeeds", deleting_missing_key_succeeds),
+    Case(("C05",), "an empty value can be stored and replaced", empty_value_is_stored),
+    Case(("C06",), "large values are stored and leave nothing behind", large_values_are_stored),
+    Case(("C07",), "all bytes are stored unchanged", all_bytes_are_stored),
+    Case(
+        ("C14", "C36", "G54"),
+        "a write with an outdated version is refused",
+        outdated_write_is_refused,
+    ),
+    Case(("C35",), "a delete with an outdated version is refused", outdated_delete_is_refused),
+    Case(("G22",), "creating an existing key is refused", creating_existing_key_is_refused),
+    Case(("G23",), "one of 32 concurrent creations succeeds", one_creator_succeeds),
+    Case(("C14",), "no acknowledged write is lost", no_write_is_lost),
+    Case(("C10", "G24"), "readers never see a partly written value", readers_see_complete_values),
+    Case(("G25",), "a listing contains exactly the keys with the prefix", listing_is_exact),
+    Case(("G26",), "denied access is an error, not an empty state", denied_access_is_an_error),
+    Case(("G28",), "a long listing is complete and sorted", long_listing_is_complete),
+    Case(("G30",), "no key leads outside the place", keys_stay_inside),
+    Case(("C02",), "an append extends the value", append_extends_value),
+    Case(
+        ("C14", "C36"), "an append with an outdated version is refused", outdated_append_is_refused
+    ),
 )
 
 
 def store_contract(make_place: Callable[[], StorePlace]) -> list[CaseResult]:
-    """Try every case, each in a new, empty place. Raises BrokenError that lists all that fail."""
+    """Run all cases, each in a new, empty place.
+
+    Raises CaseFailedError that lists all failed cases.
+    """
     return require_all_passed(list(run_cases(STORE_CASES, make_place)))

@@ -1,18 +1,27 @@
-"""Trials of the plugins that ship, for `dtm develop validate-plugin` and for tests.
+"""Trials of the shipped plugins, for `dtm develop validate-plugin` and for tests.
 
-A *trial* is one thing that a plugin can make, in a world of its own, with other means to change
-that world than the plugin itself (`dtm.testing.provider.Trial`). A *world* is an empty directory,
-into which the trial puts what the plugin needs: files, or bare git repositories that only git
-changes.
+Terms:
 
-- `local`: plugins for this machine (`command`, `data`, `directory`, `file`)
-- `git`: plugins that write into repositories
-- `repositories`: the repositories that `git` uses
-- `validation`: the trial of any plugin, shipped or not, and every promise tried in it
+- A *trial* is one resource to test a plugin with: its options, and functions that change the
+  resource without the plugin (`dtm.testing.provider.Trial`).
+- The *folder* of a trial is an empty directory, into which the trial writes what the plugin needs:
+  files, or bare git repositories.
 
-    for verdict in validate_plugin("file", installed(), Path("empty-directory")):
-        print(verdict)
+Modules:
 
-No promise is checked here: `dtm.testing` does that, for every plugin alike. Each shipped plugin has
-a trial (tests/providers/test_promises.py).
+- `local`: trials of plugins for this machine (`command`, `data`, `directory`, `file`).
+- `git`: trials of plugins that write into repositories.
+- `repositories`: the bare git repositories of the trials in `git`.
+- `validation`: runs all cases of the provider contract for any plugin, shipped or not.
+
+Invariants:
+
+- A trial changes resources only with the operating system or with git, never with the plugin.
+- No rule is checked here: the cases are in `dtm.testing`, the same ones for all plugins.
+- Each shipped plugin has a trial (tests/providers/test_promises.py).
+
+An example:
+
+    for result in validate_plugin("file", installed(), Path("empty-directory")):
+        print(result)
 """

@@ -1,6 +1,6 @@
-"""Trials of the plugins that write into git.
+"""Trials of the plugins that write into git repositories.
 
-Each world holds bare repositories, changed with nothing but git.
+The folder of a trial has bare repositories, which only git changes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,15 @@ from providers.scaffolding.options import (
 )
 
 RENDERED: Final = frozenset({"rendered"})
-"""The attribute with the built-in CI files' content: only another release changes it."""
+"""The attribute with the content of built-in CI files: only another release of dtm changes it."""
 
 SCM: Final = Scm(scm_type="local", owner="me", name="app")
 TESTS: Final = UnitTests(command="make test", container_name="alpine:3")
-"""Runs whatever the language, also if none is given."""
+"""Options with which a plugin needs no language."""
 
 
 def repo_scaffolding(directory: Path) -> Trial:
-    """A repository from a template that ships inside.
-
-    Variables, template and branch are changed.
-    """
+    """Return the trial of a repository from a built-in template."""
     bare = directory / "repos" / "app.git"
 
     def options(template: str, image: str, **place: Any) -> ScaffoldOptions:
@@ -84,7 +81,7 @@ def _golang(plugin: str, options: type[GolangOptions]) -> MakeTrial:
 
 
 def _built_in(plugin: str, path: str, options: type[Any], pipeline: type[Pipeline]) -> MakeTrial:
-    """One file that the plugin itself composes, in a repository that is there."""
+    """Return the function for the trial of a plugin that writes one generated file."""
 
     def trial(directory: Path) -> Trial:
         bare, image = make(directory), ImageRepo(user="me")
@@ -95,14 +92,14 @@ def _built_in(plugin: str, path: str, options: type[Any], pipeline: type[Pipelin
             drifts={"files": lambda: push(bare, {path: "edited: by hand\n"})},
             cannot_drift=RENDERED,
             delete_outside=lambda: push(bare, {path: None}),
-            create_outside=lambda: push(bare, {path: "somebody: else's\n"}),
+            create_outside=lambda: push(bare, {path: "another: user\n"}),
         )
 
     return trial
 
 
 def ci_generic(directory: Path) -> Trial:
-    """Several workflows from a directory of the user's, which may change too."""
+    """Return the trial of several workflows from a directory of the user."""
     bare, source = make(directory), directory / "ci"
     source.mkdir()
     for name in ("a.yml", "b.yaml"):
@@ -148,14 +145,11 @@ MANIFEST_DRIFTS: Final[Mapping[str, tuple[str, Any]]] = {
     "apiVersion": ("apiVersion", "argoproj.io/v2"),
     "kind": ("kind", "ApplicationSet"),
 }
-"""Each place of an Application's manifest that a person may change.
-
-With the attribute that the change shows in, and the new value.
-"""
+"""Fields of an Application's manifest: the attribute in which a change shows, and a new value."""
 
 
 def edit_manifest(bare: Path, place: str, value: Any) -> None:
-    """A person changes one place of the manifest."""
+    """Commit a manifest with one changed field, whose path is `place`."""
     document = yaml.safe_load(show(bare, MANIFEST))
     *way, last = place.split(".")
     inside = document
@@ -166,7 +160,7 @@ def edit_manifest(bare: Path, place: str, value: Any) -> None:
 
 
 def argocdapp(directory: Path) -> Trial:
-    """An Application's manifest whose every attribute is edited by hand."""
+    """Return the trial of an Application's manifest."""
     bare = make(directory)
 
     def options(branch: str = "", **given: Any) -> ArgoCDAppOptions:
@@ -209,4 +203,4 @@ GIT_TRIALS: Final[Mapping[str, MakeTrial]] = {
         for name in ("gitlab-ci", "gitlabci-generic", "gitlabci-golang", "gitlabci-java")
     },
 }
-"""By plugin name."""
+"""Plugin name -> function that prepares its trial."""

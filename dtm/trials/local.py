@@ -1,4 +1,4 @@
-"""Trials of the plugins for this machine: worlds changed with nothing but the operating system."""
+"""Trials of the plugins for this machine; resources are changed only by the operating system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from providers.file import FileOptions
 
 
 def data(directory: Path) -> Trial:
-    """A value that becomes another one; there is nothing in the world to change."""
+    """Return the trial of a value, which exists only in the state."""
     return Trial(
         options=DataOptions(input={"list": [1, None, "x"]}),
         call=trial_call("data", directory),
@@ -25,7 +25,7 @@ def data(directory: Path) -> Trial:
 
 
 def file(directory: Path) -> Trial:
-    """A copied file: content, mode and source are changed one after the other."""
+    """Return the trial of a copied file, whose content, mode and source change."""
     path, source = directory / "out" / "hello.txt", directory / "source.txt"
     source.write_text("hello\n", "utf-8")
     return Trial(
@@ -42,12 +42,12 @@ def file(directory: Path) -> Trial:
             "source": lambda: source.write_text("another source\n", "utf-8"),
         },
         delete_outside=path.unlink,
-        create_outside=lambda: _put(path, "somebody else's\n"),
+        create_outside=lambda: _put(path, "another user's\n"),
     )
 
 
 def directory(directory: Path) -> Trial:
-    """A directory whose mode is changed."""
+    """Return the trial of a directory, whose mode changes."""
     path = directory / "parent" / "out"
     return Trial(
         options=DirectoryOptions(path="parent/out"),
@@ -55,12 +55,12 @@ def directory(directory: Path) -> Trial:
         changes=[DirectoryOptions(path="parent/out", mode="0700")],
         drifts={"mode": lambda: path.chmod(0o711)},
         delete_outside=path.rmdir,
-        create_outside=lambda: _put(path / "theirs.txt", "somebody else's\n"),
+        create_outside=lambda: _put(path / "other.txt", "another user's\n"),
     )
 
 
 def command(directory: Path) -> Trial:
-    """A JSON file that four shell commands look after; its writer refuses what it did not make."""
+    """Return the trial of a JSON file that shell commands create, read and delete."""
     path = directory / "thing.json"
     mine = {"colour": "red", "made_by": "command.trial"}
     write = 'test -e thing.json && ! grep -q "$DTM_ADDRESS" thing.json && exit 1'
@@ -101,4 +101,4 @@ LOCAL_TRIALS: Final[Mapping[str, MakeTrial]] = {
     "directory": directory,
     "file": file,
 }
-"""By plugin name."""
+"""Plugin name -> function that prepares its trial."""

@@ -1,7 +1,4 @@
-"""Bare git repositories on this machine, changed by git itself.
-
-So people change them beside a provider.
-"""
+"""Bare git repositories on this machine, which are changed by git, as other users would."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ def git(bare: Path, *args: str, stdin: bytes = b"") -> str:
 
 
 def make(directory: Path, name: str = "repos/me/app.git", branch: str = "main") -> Path:
-    """Make a bare repository with a README, by default at ./repos/me/app.git."""
+    """Create a bare repository with a README, by default at ./repos/me/app.git."""
     bare = directory / name
     subprocess.run(
         ["git", "init", "-q", "--bare", "--initial-branch", branch, str(bare)], check=True
@@ -29,7 +26,7 @@ def make(directory: Path, name: str = "repos/me/app.git", branch: str = "main") 
 
 
 def push(bare: Path, files: Mapping[str, str | None], branch: str = "main") -> None:
-    """A commit by a person: these files written, or removed where None."""
+    """Commit as another user: write the given files, and remove those with None."""
     known = subprocess.run(
         ["git", "--git-dir", str(bare), "rev-parse", "-q", "--verify", branch],
         capture_output=True,
@@ -50,5 +47,5 @@ def push(bare: Path, files: Mapping[str, str | None], branch: str = "main") -> N
 
 
 def show(bare: Path, path: str, branch: str = "main") -> str:
-    """The content of a file. Raises CalledProcessError if there is none."""
+    """Return the content of a file. Raises CalledProcessError if it does not exist."""
     return git(bare, "show", f"{branch}:{path}")

@@ -1,4 +1,4 @@
-"""Every promise of one plugin, tried in its trial."""
+"""The cases of the provider contract for one plugin, shipped or not."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from engine.ports import AnyProvider
 from engine.values import Attributes
 
 TRIALS: Final[Mapping[str, MakeTrial]] = {**LOCAL_TRIALS, **GIT_TRIALS}
-"""By plugin name: every plugin that ships has one."""
+"""Plugin name -> function that prepares its trial; each shipped plugin has one."""
 
 
 def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[CaseResult]:
-    """Try every promise of a plugin in an empty directory, and yield the verdicts.
+    """Run all cases for a plugin in an empty directory, and yield their results.
 
-    Raises PluginError, UsageError.
-
-    The world is the plugin's own `trial` where it has one, else its sample config: then nothing is
-    changed by other means, and the promises about that are untried.
+    The trial is the plugin's own one, or that of `TRIALS`. A plugin without a trial is tested with
+    its sample config; the cases that change the resource outside dtm are then skipped. Raises
+    PluginError, UsageError.
     """
     provider = plugins[name]
     yield from run_provider_cases(provider, _trial_of(name, provider, plugins), directory)
@@ -39,14 +38,14 @@ def validate_plugin(name: str, plugins: Plugins, directory: Path) -> Iterator[Ca
 def _trial_of(name: str, provider: AnyProvider, plugins: Plugins) -> MakeTrial:
     if isinstance(provider, HasTrial):
         return provider.trial
-    return TRIALS.get(name) or (lambda world: _sample_trial(name, plugins, world))
+    return TRIALS.get(name) or (lambda folder: _sample_trial(name, plugins, folder))
 
 
-def _sample_trial(name: str, plugins: Plugins, world: Path) -> Trial:
-    """Load the plugin's sample config, and make what the plugin's own tool refers to."""
-    path = world / "config.yaml"
+def _sample_trial(name: str, plugins: Plugins, folder: Path) -> Trial:
+    """Return a trial with the sample config, after creating the tools that it refers to."""
+    path = folder / "config.yaml"
     path.write_text(plugin_sample(name, plugins), "utf-8")
-    *before, tool = load(ConfigSource(path, cwd=world), plugins).tools
+    *before, tool = load(ConfigSource(path, cwd=folder), plugins).tools
     outputs: dict[Address, Attributes] = {}
 
     def options_of(spec: ToolSpec) -> Any:
@@ -56,6 +55,6 @@ def _sample_trial(name: str, plugins: Plugins, world: Path) -> Trial:
     for spec in before:
         plugin = spec.address.name
         outputs[spec.address] = (
-            plugins[plugin].create(options_of(spec), trial_call(plugin, world)).outputs
+            plugins[plugin].create(options_of(spec), trial_call(plugin, folder)).outputs
         )
-    return Trial(options=options_of(tool), call=trial_call(name, world))
+    return Trial(options=options_of(tool), call=trial_call(name, folder))

@@ -17,15 +17,15 @@ from dtm.testing.locker import LOCKER_CASES
 from dtm.testing.session import SESSION_CASES
 from dtm.testing.store import (
     STORE_CASES,
-    no_update_is_lost,
-    one_creator_wins,
-    readers_see_whole_values,
+    no_write_is_lost,
+    one_creator_succeeds,
+    readers_see_complete_values,
 )
 from tests.contracts.s3 import locker_place, session_place, store_place
 from tests.servers.aws import Cloud, moto
 
 CONTENDERS, KEYS = 6, 40
-RACES = (one_creator_wins, no_update_is_lost, readers_see_whole_values)
+RACES = (one_creator_succeeds, no_write_is_lost, readers_see_complete_values)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,7 @@ def check(case: Case[Any], place: Any) -> None:
 @pytest.mark.parametrize("place", ["ministack", "moto"])
 def test_store(place: str, case: Case[Any], clouds: dict[str, Cloud]) -> None:
     if place == "moto" and case.check in RACES:
-        pytest.skip(
-            "moto is no judge of races: it compares and writes in two steps, "
-            "and closes what another one still reads"
-        )
+        pytest.skip("moto compares and writes in two steps, so that races cannot be tested on it")
     with store_place(clouds[place], many=KEYS) as made:
         check(case, made)
 

@@ -203,7 +203,7 @@ def test_the_store_contract_notices(flawed: type[MemoryStore]) -> None:
         store = flawed()
         return StorePlace(lambda: store, many=10)
 
-    with pytest.raises(CaseFailedError, match=r"C14.* a stale writer is refused"):
+    with pytest.raises(CaseFailedError, match=r"C14.* a write with an outdated version is refused"):
         store_contract(place)
 
 
@@ -212,7 +212,7 @@ def test_the_locker_contract_notices_two_holders() -> None:
         store = MemoryStore()
         return LockerPlace(lambda: Welcoming(store), clients=5, attempts=5)
 
-    with pytest.raises(CaseFailedError, match="C38 never two holders"):
+    with pytest.raises(CaseFailedError, match="C38 there are never two holders"):
         locker_contract(place)
 
 

@@ -100,7 +100,8 @@ def test_failed_checks_are_printed_line_by_line(
     monkeypatch.setattr(type(provider), "delete", lambda *_: None)
     lines = [str(result) for result in validate_plugin("my-note", note, tmp_path / "world")]
     assert [line for line in lines if not line.startswith("passed")] == [
-        "failed  deleting is final, deleting twice is harmless: read still finds it"
+        "failed  delete removes the resource and can be repeated: "
+        "read must return None after delete, but returned a resource"
     ]
 
 
@@ -108,9 +109,10 @@ def test_plugin_without_trial_is_checked_with_its_sample(tmp_path: Path) -> None
     plugins = Plugins(lambda: [("mine", "providers.file:FileProvider", "dist")])
     found = {result.name: result for result in validate_plugin("mine", plugins, tmp_path)}
     assert not any(result.problem for result in found.values())
-    assert not found["what a crash left is found again"].skipped
+    assert not found["a resource left by a crash is found again"].skipped
     assert (
-        found["drift of each attribute is found and repaired"].skipped == "its trial has no drifts"
+        found["drift of each attribute is detected and repaired"].skipped
+        == "the trial does not define drifts"
     )
 
 

@@ -10,14 +10,14 @@ from dtm.trials.validation import TRIALS
 
 UNTRIED = {
     # The program of the user decides what happens to an existing resource.
-    "command": {"what others made is refused"},
+    "command": {"a resource that dtm did not create is refused"},
     # No other program can change a value that exists only in the state.
     "data": {
-        "nothing is found before it is made",
-        "drift of each attribute is found and repaired",
-        "what vanished is read as gone and made again",
-        "what a crash left is found again",
-        "what others made is refused",
+        "read returns nothing before create",
+        "drift of each attribute is detected and repaired",
+        "a resource deleted outside dtm is created again",
+        "a resource left by a crash is found again",
+        "a resource that dtm did not create is refused",
     },
 }
 

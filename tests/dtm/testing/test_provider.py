@@ -1,4 +1,4 @@
-"""The provider contract can fail: for each check, a broken provider fails exactly that check."""
+"""Each case of the provider contract fails for a provider that breaks its rule."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,21 +18,21 @@ from providers.file import FileOptions, FileOutputs, FileProvider
 
 
 class LeakyIdentity(FileProvider):
-    """Looks at the world."""
+    """Has an identity that depends on existing files."""
 
     def identity(self, options: FileOptions) -> str | None:
         return f"{super().identity(options)} {sorted(path.name for path in seen.glob('out/*'))}"
 
 
 class Conjuring(FileProvider):
-    """Reads what is not there."""
+    """Reads a resource that does not exist."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         return super().read(options, resource, call) or Resource("ghost")
 
 
 class Restless(FileProvider):
-    """Tells something else each time."""
+    """Reads another attribute value each time."""
 
     count = 0
 
@@ -43,7 +43,7 @@ class Restless(FileProvider):
 
 
 class Undeclared(FileProvider):
-    """Has an output more than it declares."""
+    """Returns an output that it does not declare."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         found = super().read(options, resource, call)
@@ -51,7 +51,7 @@ class Undeclared(FileProvider):
 
 
 class Incomplete(FileProvider):
-    """Declares an output more than it has."""
+    """Declares an output that it does not return."""
 
     class Wider(FileOutputs, frozen=True, kw_only=True):
         more: str
@@ -60,7 +60,7 @@ class Incomplete(FileProvider):
 
 
 class Unstorable(FileProvider):
-    """Tells what no JSON can hold."""
+    """Returns an attribute that is not plain JSON."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         found = super().read(options, resource, call)
@@ -69,21 +69,21 @@ class Unstorable(FileProvider):
 
 
 class Boastful(FileProvider):
-    """Predicts what does not come true."""
+    """Predicts a wrong output value."""
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         return {**super().predict(options, resource), "sha256": "0" * 64}
 
 
 class Hopeful(FileProvider):
-    """Predicts an output that it has not."""
+    """Predicts an output that it does not return."""
 
     def predict(self, options: FileOptions, resource: Resource | None) -> Mapping[str, Value]:
         return {"revision": UNKNOWN}
 
 
 class Blind(FileProvider):
-    """Does not look at the mode."""
+    """Does not read the mode of the file."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         found = super().read(options, resource, call)
@@ -98,7 +98,7 @@ class Lazy(FileProvider):
 
 
 class Strict(FileProvider):
-    """Takes what is gone for an error."""
+    """Raises an error for a missing resource."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         found = super().read(options, resource, call)
@@ -108,7 +108,7 @@ class Strict(FileProvider):
 
 
 class Forgetful(FileProvider):
-    """Finds nothing without a record."""
+    """Reads nothing by identity alone."""
 
     def read(self, options: FileOptions, resource: Resource | None, call: Call) -> Resource | None:
         return resource and super().read(options, resource, call)
@@ -121,7 +121,7 @@ class Forgetful(FileProvider):
 
 
 class Moving(FileProvider):
-    """Gives the thing another id with each update."""
+    """Changes the id with each update."""
 
     def update(self, options: FileOptions, resource: Resource, call: Call) -> Resource:
         return replace(super().update(options, resource, call), id=resource.id + "'")
@@ -135,7 +135,7 @@ class Hoarding(FileProvider):
 
 
 class Touchy(FileProvider):
-    """Cannot delete twice."""
+    """Fails to delete a missing resource."""
 
     def delete(self, options: FileOptions, resource: Resource, call: Call) -> None:
         if self.read(options, resource, call) is None:
@@ -144,7 +144,7 @@ class Touchy(FileProvider):
 
 
 class Greedy(FileProvider):
-    """Overwrites what others made."""
+    """Overwrites a file that dtm did not create."""
 
     def create(self, options: FileOptions, call: Call) -> Resource:
         (call.base_dir / options.path).unlink(missing_ok=True)
@@ -160,80 +160,128 @@ def file_trial(world: Path) -> Trial:
     return TRIALS["file"](world)
 
 
-BROKEN = [
-    (LeakyIdentity, "its identity is pure", "the identity changes when the thing is made"),
+FLAWED = [
+    (
+        LeakyIdentity,
+        "the identity depends only on the options",
+        "the identity must not change, but changed when the resource was created",
+    ),
     (
         Conjuring,
-        "nothing is found before it is made",
-        "read finds something before anything was made",
+        "read returns nothing before create",
+        "read must return None before create, but returned a resource",
     ),
     (
         Restless,
-        "what create made is read back, so a second plan is empty",
-        "read after create differs in read",
+        "read returns what create returned",
+        "read after create must return the same resource, but it differs in read",
     ),
-    (Undeclared, "its attributes and outputs fit the state", "outputs extra are not declared"),
-    (Incomplete, "its attributes and outputs fit the state", "declared outputs more are missing"),
+    (
+        Undeclared,
+        "attributes and outputs can be stored in the state",
+        "outputs must be declared, but extra are not",
+    ),
+    (
+        Incomplete,
+        "attributes and outputs can be stored in the state",
+        "create must return all declared outputs, but more are missing",
+    ),
     (
         Unstorable,
-        "its attributes and outputs fit the state",
-        "attributes and outputs are not plain JSON",
+        "attributes and outputs can be stored in the state",
+        "attributes and outputs must be plain JSON, but are not",
     ),
-    (Boastful, "predicted outputs come true", "create was predicted to give sha256 = "),
+    (
+        Boastful,
+        "predicted outputs are correct",
+        "create must return the predicted sha256 = ",
+    ),
     (
         Hopeful,
-        "predicted outputs come true",
-        "create was predicted to give output revision, and did not",
+        "predicted outputs are correct",
+        "create must return the predicted output revision, but did not",
     ),
     (
         Blind,
-        "drift of each attribute is found and repaired",
-        "a drift of mode is not seen; what differs: nothing",
+        "drift of each attribute is detected and repaired",
+        "read must show the drift of mode, but shows a difference in nothing",
     ),
-    (Lazy, "drift of each attribute is found and repaired", "a drift of sha256 is not repaired"),
-    (Strict, "what vanished is read as gone and made again", "ProviderError: it is not there"),
-    (Forgetful, "what a crash left is found again", "read without a record finds nothing"),
-    (Moving, "changed options are applied in place", "change 1 gives it another id"),
-    (Lazy, "changed options are applied in place", "change 1 changes nothing"),
-    (Hoarding, "deleting is final, deleting twice is harmless", "read still finds it"),
-    (Touchy, "deleting is final, deleting twice is harmless", "ProviderError: it is gone already"),
-    (Greedy, "what others made is refused", "create takes it over"),
+    (
+        Lazy,
+        "drift of each attribute is detected and repaired",
+        "update must repair the drift of sha256, but changed nothing",
+    ),
+    (
+        Strict,
+        "a resource deleted outside dtm is created again",
+        "ProviderError: it is not there",
+    ),
+    (
+        Forgetful,
+        "a resource left by a crash is found again",
+        "read by identity must return the resource, but returned None",
+    ),
+    (
+        Moving,
+        "changed options are applied in place",
+        "update 1 must keep the id, but changed it",
+    ),
+    (
+        Lazy,
+        "changed options are applied in place",
+        "update 1 must change the resource, but changed nothing",
+    ),
+    (
+        Hoarding,
+        "delete removes the resource and can be repeated",
+        "read must return None after delete, but returned a resource",
+    ),
+    (
+        Touchy,
+        "delete removes the resource and can be repeated",
+        "ProviderError: it is gone already",
+    ),
+    (
+        Greedy,
+        "a resource that dtm did not create is refused",
+        "create must refuse a resource that dtm did not create, but changed it",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("provider", "promise", "problem"), BROKEN)
-def test_broken_provider_fails_its_check(
-    provider: type[FileProvider], promise: str, problem: str, tmp_path: Path
+@pytest.mark.parametrize(("provider", "case", "problem"), FLAWED)
+def test_flawed_provider_fails_its_case(
+    provider: type[FileProvider], case: str, problem: str, tmp_path: Path
 ) -> None:
     found = {
         result.name: result.problem
         for result in run_provider_cases(provider(), file_trial, tmp_path)
     }
-    assert found[promise].startswith(problem)
+    assert found[case].startswith(problem)
 
 
-def test_every_check_can_fail(tmp_path: Path) -> None:
-    assert {promise for _, promise, _ in BROKEN} == {
+def test_every_case_can_fail(tmp_path: Path) -> None:
+    assert {case for _, case, _ in FLAWED} == {
         result.name for result in run_provider_cases(FileProvider(), file_trial, tmp_path)
     }
 
 
-def test_contract_reports_every_failed_check(tmp_path: Path) -> None:
+def test_contract_lists_all_failed_cases(tmp_path: Path) -> None:
     with pytest.raises(CaseFailedError) as error:
         provider_contract(Touchy(), file_trial, tmp_path)
     assert str(error.value).splitlines() == [
-        "file breaks 2 of 11 promises:",
-        "what vanished is read as gone and made again: ProviderError: it is gone already",
-        "deleting is final, deleting twice is harmless: ProviderError: it is gone already",
+        "file fails 2 of 11 cases:",
+        "a resource deleted outside dtm is created again: ProviderError: it is gone already",
+        "delete removes the resource and can be repeated: ProviderError: it is gone already",
     ]
 
 
-def test_attribute_without_a_drift_is_named(tmp_path: Path) -> None:
+def test_attribute_without_drift_is_named(tmp_path: Path) -> None:
     def trial(world: Path) -> Trial:
-        whole = file_trial(world)
-        return replace(whole, drifts={"mode": whole.drifts["mode"]})
+        complete = file_trial(world)
+        return replace(complete, drifts={"mode": complete.drifts["mode"]})
 
-    with pytest.raises(CaseFailedError, match="no drift changes sha256, size, source"):
+    with pytest.raises(CaseFailedError, match="has none for sha256, size, source"):
         provider_contract(FileProvider(), trial, tmp_path)
 
 
@@ -246,7 +294,8 @@ def lines(world: Path, **without: None) -> Iterator[str]:
 
 def test_missing_part_of_a_trial_is_named(tmp_path: Path) -> None:
     assert list(lines(tmp_path, create_outside=None))[-2:] == [
-        "passed  deleting is final, deleting twice is harmless",
-        "skipped what others made is refused: its trial has no create_outside",
+        "passed  delete removes the resource and can be repeated",
+        "skipped a resource that dtm did not create is refused: "
+        "the trial does not define create_outside",
     ]
     assert str(CaseResult((), "p", problem="why")) == "failed  p: why"

@@ -1,5 +1,7 @@
 """Checks of the built documentation site that need no browser."""
 
+import importlib.util
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -37,6 +39,7 @@ class Page(HTMLParser):
     def __init__(self, source: str) -> None:
         super().__init__()
         self.headings: list[str] = []
+        self.hrefs: set[str] = set()
         self.navigation: dict[str, str] = {}
         self.links: list[Link] = []
         self.consoles: list[str | None] = []
@@ -55,6 +58,7 @@ class Page(HTMLParser):
         elif tag == "h1" and self._article:
             self._text = []
         elif tag == "a" and "headerlink" not in classes:
+            self.hrefs.add(found.get("href") or "")
             self._entry = (found.get("href") or "") if "md-nav__link" in classes else ""
             self._link = (found.get("href") or "") if self._article and not classes else ""
             self._text = []
@@ -81,7 +85,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     """Build the site and return its pages by their paths, such as `how-to/in-ci/`."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    environment = os.environ | {"DTM_REPO_URL": "https://git.example.org/team/dtm"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     return {
         f"{path.parent.relative_to(folder).as_posix()}/".removeprefix("./"): Page(
             path.read_text("utf-8")
@@ -143,3 +148,30 @@ def test_copy_button_copies_only_the_commands(site: dict[str, Page]) -> None:
             if isinstance(step, Step)
         ]
         assert "\n".join(copied or "" for copied in found.consoles) == "\n".join(commands), page
+
+
+def test_every_page_links_to_the_repository(site: dict[str, Page]) -> None:
+    url = "https://git.example.org/team/dtm"
+    assert [page for page, found in site.items() if url not in found.hrefs] == []
+
+
+@pytest.mark.parametrize(
+    ("remote", "page"),
+    [
+        ("https://git.example.org/team/dtm.git", "https://git.example.org/team/dtm"),
+        ("https://me:secret@git.example.org/team/dtm", "https://git.example.org/team/dtm"),
+        ("git@git.example.org:team/dtm.git", "https://git.example.org/team/dtm"),
+        ("ssh://git@git.example.org:2222/a/b/dtm.git", "https://git.example.org/a/b/dtm"),
+        ("/srv/git/dtm.git", ""),
+        ("../dtm", ""),
+        ("file:///srv/dtm.git", ""),
+        ("", ""),
+    ],
+)
+def test_repository_page_of_a_remote(remote: str, page: str) -> None:
+    spec = importlib.util.spec_from_file_location("site_hooks", DOCS / "site_hooks.py")
+    assert spec
+    assert spec.loader
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    assert hooks.repository_page(remote) == page

@@ -49,7 +49,14 @@ def map_os_errors(verb: str, path: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        raise ProviderError(f"cannot {verb} {path}: {error.strerror or error}") from error
+        hint = (
+            "make sure that your user has access to it"
+            if isinstance(error, PermissionError)
+            else ""
+        )
+        raise ProviderError(
+            f"cannot {verb} {path}: {error.strerror or error}", hint=hint
+        ) from error
 
 
 def rename_without_replacing(source: Path, target: Path) -> None:

@@ -316,10 +316,10 @@ class ArgoCDApp:
             open_former_repository(locate_manifest(options), resource, call),
         )
         # Write first, then remove: after a failure at least one repository has the manifest.
-        made = self._write_files(options, [] if old else [path], call)
+        updated = self._write_files(options, [] if old else [path], call)
         if old:
             remove_files(old, [path], f"argocd: move {options.app.name} to another repository")
-        return made
+        return updated
 
     def delete(self, options: ArgoCDAppOptions, resource: Resource, call: Call) -> None:
         """Commit the removal of the manifest."""

@@ -57,7 +57,10 @@ class LocalRepository(msgspec.Struct, frozen=True):
         except OSError as error:
             # The rename fails if another process created the repository at the same time.
             if self.find_git_directory() is None:
-                raise ProviderError(f"cannot create {self.path}: {error.strerror}") from error
+                raise ProviderError(
+                    f"cannot create {self.path}: {error.strerror}",
+                    hint=f"make sure that your user may write to the directory {self.path.parent}",
+                ) from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 

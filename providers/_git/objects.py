@@ -131,7 +131,10 @@ def _check_path(path: str, present: Mapping[str, TreeEntry]) -> None:
     # Compared in lower case: on a file system that ignores case, a checkout of .GIT would
     # overwrite the repository itself, including its hooks.
     if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
-        raise ProviderError(f'"{path}" is not a valid path for a file in a repository')
+        raise ProviderError(
+            f'"{path}" is not a valid path for a file in a repository',
+            hint="set a relative path without . and .., outside of .git",
+        )
     above = ["/".join(parts[:n]) for n in range(1, len(parts))]
     if blocker := next((p for p in above if p in present), ""):
         raise ProviderError(f'cannot write "{path}": the repository has a file "{blocker}" there')

@@ -24,7 +24,7 @@ HOSTS: Final[Mapping[str, ScmType]] = {"github.com": "github", "gitlab.com": "gi
 PUBLIC_HOSTS: Final = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
 SCHEMES: Final = ("https://", "http://", "ssh://", "git://", "git+ssh://", "file://")
 PATH_STARTS: Final = ("/", "./", "../", "~")
-"""What a path must begin with, so that it is not read as a host and a path."""
+"""Texts with which a path begins. Any other text is read as a host and a path."""
 LOOKS_LIKE_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/.*)?")
 
 Token: TypeAlias = Annotated[

@@ -168,10 +168,10 @@ class CIFiles(ABC, Generic[O]):
             map_option_errors(lambda: self.locate(options)), resource, call
         )
         # Write first, then remove: after a failure at least one repository has the pipeline.
-        made = self._write_files(options, [] if old else _recorded_paths(resource), call)
+        updated = self._write_files(options, [] if old else _recorded_paths(resource), call)
         if old:
             remove_files(old, _recorded_paths(resource), "ci: move to another repository")
-        return made
+        return updated
 
     def delete(self, options: O, resource: Resource, call: Call) -> None:
         """Commit the removal of the files."""

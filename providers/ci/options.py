@@ -66,15 +66,15 @@ def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
 
     `scm_type` is the default host of the older options. Raises as `locate_scm`.
     """
-    beside = [
+    older_options = [
         key
         for key in ("url", "owner", "org", "repo", "branch", "base_url", "scm_type")
         if getattr(options, key)
     ]
     if options.scm:
-        if beside:
+        if older_options:
             raise ValueError(
-                f"{', '.join(beside)} cannot be set together with scm: set them inside scm"
+                f"{', '.join(older_options)} cannot be set together with scm: set them inside scm"
             )
         return locate_scm(options.scm)
     if not (options.url or options.repo):
@@ -270,12 +270,14 @@ def list_commands(commands: Commands) -> list[str]:
     return [line for line in given if line.strip()]
 
 
-def merge_older_options(pipeline: PipelineT, beside: Options, names: tuple[str, ...]) -> PipelineT:
+def merge_older_options(
+    pipeline: PipelineT, older_options: Options, names: tuple[str, ...]
+) -> PipelineT:
     """Return the pipeline with the older options that were set next to it.
 
     Raises ValueError if an option is set in both places.
     """
-    given = {name: value for name in names if (value := getattr(beside, name)) is not None}
+    given = {name: value for name in names if (value := getattr(older_options, name)) is not None}
     twice = [name for name in given if getattr(pipeline, name) is not None]
     if twice:
         raise ValueError(f"{', '.join(twice)} is set twice: keep the one inside pipeline")

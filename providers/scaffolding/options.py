@@ -108,9 +108,9 @@ class GolangOptions(DestinationRepo, frozen=True, kw_only=True):
         _check_source(self.source_repo)
         if self.destination_repo is None:
             DestinationRepo.__post_init__(self)
-        elif beside := [name for name in _REPO_FIELDS if _is_given(getattr(self, name))]:
+        elif misplaced := [name for name in _REPO_FIELDS if _is_given(getattr(self, name))]:
             raise ValueError(
-                f"{', '.join(beside)} must be set inside destinationRepo, not next to it"
+                f"{', '.join(misplaced)} must be set inside destinationRepo, not next to it"
             )
 
 

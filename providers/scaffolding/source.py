@@ -136,17 +136,17 @@ def load_template(template: TemplateRepo | str, call: Call) -> dict[str, GitFile
         return _unpack(where, _download(where, call) if "://" in where else _read_bytes(place))
     if is_path(where) and place.is_dir() and not branch and not (place / "HEAD").is_file():
         return _read_directory(place)
-    return _read_repository(GitRepository(where, branch, call=call), where)
+    return _read_repository(GitRepository(where, branch, call=call))
 
 
-def _read_repository(repository: GitRepository, where: str) -> dict[str, GitFile]:
+def _read_repository(repository: GitRepository) -> dict[str, GitFile]:
     named = repository.branch or repository.read_default_branch() or ""
     files = repository.with_branch(named).read_files()
     if files is None:
         branch = f" with the branch {named}" if named else ""
         raise ProviderError(
-            f"there is no template repository {where}{branch}",
-            hint=f"check sourceRepo with git ls-remote --heads {strip_credentials(repository.url)}",
+            f"there is no template repository {repository.location}{branch}",
+            hint=f"run git ls-remote --heads {repository.location} to check sourceRepo",
         )
     return files
 
@@ -186,14 +186,15 @@ def _download(url: str, call: Call) -> bytes:
     patience = max(1.0, min(60.0, call.deadline - time.monotonic()))
     if not url.startswith(("http://", "https://")):
         raise ProviderError(
-            f"cannot download the template {url}: only http and https URLs are supported"
+            f"cannot download the template {strip_credentials(url)}: "
+            "only http and https URLs are supported"
         )
     try:
         with urlopen(Request(url), timeout=patience) as answer:  # noqa: S310 - checked above
             data: bytes = answer.read()
     except (URLError, OSError) as error:
         raise ProviderError(
-            f"cannot download the template {url}: {error}", retryable=True
+            f"cannot download the template {strip_credentials(url)}: {error}", retryable=True
         ) from error
     return data
 

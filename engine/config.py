@@ -1,7 +1,9 @@
 """The configuration as values: variables are replaced, references to outputs are still symbolic.
 
-config = load(ConfigSource("config.yaml"), catalog)
-config.tools[0].options  # {"path": "a.txt", "content": Reference(...)}
+An example:
+
+    config = load(ConfigSource("config.yaml"), catalog)
+    config.tools[0].options  # {"path": "a.txt", "content": Reference(...)}
 """
 
 from __future__ import annotations

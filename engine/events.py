@@ -1,6 +1,8 @@
 """The events of a run: one stream that feeds the live table, the log lines and the JSON output.
 
-emit(ApplyStart(address, Action.CREATE, index=1, total=4))
+An example:
+
+    emit(ApplyStart(address, Action.CREATE, index=1, total=4))
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The holder of the lock on a state, in the JSON form that Terraform also reads and writes.
 
-info = LockInfo.from_json(data)
-info.has_expired_lease(now)
+An example:
+
+    info = LockInfo.from_json(data)
+    info.has_expired_lease(now)
 """
 
 from __future__ import annotations

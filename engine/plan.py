@@ -1,7 +1,9 @@
 """The plan as a value: it can be shown, compared and saved, and refused if it is out of date.
 
-for change in plan:
-    print(change.address, change.action.value, change.reason.value)
+An example:
+
+    for change in plan:
+        print(change.address, change.action.value, change.reason.value)
 """
 
 from __future__ import annotations
@@ -138,6 +140,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def is_empty(self) -> bool:
         """True if apply would call no provider, rewrite no entry and change no output."""
+        # A rewrite counts: the entry in the state differs, although no provider is called.
         return not self.output_changes and not any(
             c.action is not Action.KEEP or c.rewrite for c in self.changes
         )

@@ -133,9 +133,11 @@ class AppendStore(Store, Protocol):
 class Locker(Protocol):
     """One lock record per key. A locker never waits and never judges whether a lease has expired.
 
-    mine = locker.put("devstream.state", info, expect=None)
-    mine = locker.put("devstream.state", renewed, expect=mine)
-    locker.remove("devstream.state", expect=mine)
+    An example:
+
+        mine = locker.put("devstream.state", info, expect=None)
+        mine = locker.put("devstream.state", renewed, expect=mine)
+        locker.remove("devstream.state", expect=mine)
     """
 
     def read(self, key: str) -> LockRecord | None:
@@ -254,8 +256,10 @@ class Backend(Protocol):
 class Provisioner(Protocol):
     """An addition to a backend: creates the place of a state and describes its permissions.
 
-    provisioner = backend.open_provisioner(options, base_dir, os.environ)
-    provisioner.create()
+    An example:
+
+        provisioner = backend.open_provisioner(options, base_dir, os.environ)
+        provisioner.create()
     """
 
     def missing(self) -> Sequence[str]:

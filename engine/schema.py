@@ -102,7 +102,9 @@ class Catalog(Protocol):
     def names(self) -> Sequence[str]:
         """Return all names that `find` knows, for suggestions. Raises the same errors as `find`.
 
-        catalog.names()  # ["argocdapp", "command", "data", ...]
+        An example:
+
+            catalog.names()  # ["argocdapp", "command", "data", ...]
         """
         ...
 

@@ -1,7 +1,9 @@
 """The state as a value: an entry for each tool, and the snapshot that it was read from.
 
-state = State(StateId("lineage", 3)).with_entry(entry)
-state.entries[entry.address] is entry
+An example:
+
+    state = State(StateId("lineage", 3)).with_entry(entry)
+    state.entries[entry.address] is entry
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ class State(msgspec.Struct, frozen=True):
     """
 
     id: StateId
+    # Defaults may be shared between instances, since no code mutates a State.
     entries: Mapping[Address, StateEntry] = {}
     outputs: Attributes = {}
     snapshot_id: str = ""

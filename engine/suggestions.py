@@ -1,6 +1,8 @@
 """Similar names for hints. No other module compares names by similarity.
 
-suggest("pth", ["path", "mode"])  # 'did you mean "path"?'
+An example:
+
+    suggest("pth", ["path", "mode"])  # 'did you mean "path"?'
 """
 
 from __future__ import annotations

@@ -148,7 +148,9 @@ def is_plain(value: Value | Attributes) -> bool:
 def find_leaves(value: Value | Attributes, *kinds: type[L]) -> list[L]:
     """Return the leaves of the given kinds, in order.
 
-    leaves_of({"a": Secret("x"), "b": [1, 2]}, Secret)  # [Secret("x")]
+    An example:
+
+        find_leaves({"a": Secret("x"), "b": [1, 2]}, Secret)  # [Secret("x")]
     """
     if is_plain(value):  # the usual case: without special leaves
         return []

@@ -1,6 +1,8 @@
 """Durations in the form that users write.
 
-parse_duration("1h30m")  # 5400.0
+An example:
+
+    parse_duration("1h30m")  # 5400.0
 """
 
 from __future__ import annotations

@@ -118,10 +118,10 @@ class ScannedText(msgspec.Struct, frozen=True):
         match value:
             case str():
                 # Placeholders are never ASCII, so that this cheap test is enough for most texts.
-                return value if value.isascii() else self._string(value)
+                return value if value.isascii() else self._restore_string(value)
             case dict():
                 return {
-                    key if key.isascii() else self._key(key): self.restore(item)
+                    key if key.isascii() else self._restore_key(key): self.restore(item)
                     for key, item in value.items()
                 }
             case list():
@@ -129,19 +129,21 @@ class ScannedText(msgspec.Struct, frozen=True):
             case _:
                 return value
 
-    def _key(self, text: str) -> str:
-        found = self._string(text)
+    def _restore_key(self, text: str) -> str:
+        found = self._restore_string(text)
         return found if isinstance(found, str) else TemplateKey.of(found)
 
-    def _string(self, text: str) -> str | TextTemplate:
+    def _restore_string(self, text: str) -> str | TextTemplate:
         first, second, last = (chr(self.alphabet + digit) for digit in (0, 1, 63))
         found = re.split(f"({first}[{second}-{last}]+)", text)
         if len(found) == 1:
             return text
-        parts = [self._expression(part) if index % 2 else part for index, part in enumerate(found)]
+        parts = [
+            self._find_expression(part) if index % 2 else part for index, part in enumerate(found)
+        ]
         return TextTemplate(tuple(part for part in parts if part))
 
-    def _expression(self, placeholder: str) -> Expression:
+    def _find_expression(self, placeholder: str) -> Expression:
         number = 0
         for char in placeholder[1:].lstrip(chr(self.alphabet + 1)):
             number = number * 63 + ord(char) - self.alphabet - 1
@@ -153,25 +155,25 @@ def replace_expressions(source: SourceText) -> ScannedText:
     text = source.text
     if "[[" not in text and "${{" not in text:
         return ScannedText(text)
-    alphabet = next((start for start in _ALPHABETS if not _uses(text, start)), None)
+    alphabet = next((start for start in _ALPHABETS if not _uses_alphabet(text, start)), None)
     if alphabet is None:
         return ScannedText(text)
     expressions: list[Expression] = []
 
     def replace(found: re.Match[str]) -> str:
         expressions.append(Expression(found[0], source, found.start()))
-        return _placeholder(alphabet, len(expressions) - 1, len(found[0]))
+        return _format_placeholder(alphabet, len(expressions) - 1, len(found[0]))
 
     return ScannedText(_EXPRESSION.sub(replace, text), tuple(expressions), alphabet)
 
 
-def _uses(text: str, alphabet: int) -> bool:
+def _uses_alphabet(text: str, alphabet: int) -> bool:
     """Return whether a text contains characters of an alphabet, also as YAML escapes."""
     escape = rf"\\[uU](?:0000)?{alphabet >> 8:x}"
     return bool(re.search(f"[{chr(alphabet)}-{chr(alphabet + 63)}]|(?i:{escape})", text))
 
 
-def _placeholder(alphabet: int, number: int, width: int) -> str:
+def _format_placeholder(alphabet: int, number: int, width: int) -> str:
     """Return a number in base 63, padded to `width` with a start character and leading zeros.
 
     The start character separates adjacent placeholders. The shortest expression, `[[a]]`, leaves

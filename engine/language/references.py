@@ -1,8 +1,10 @@
 """References to the outputs of other tools, `${{ name.instance.outputs.key }}`.
 
-reference = parse("data.first.outputs.path")
-referenced_addresses({"input": reference})  # [Address("data", "first")]
-resolve({"input": reference}, lookup)  # {"input": "out/a.txt"}
+An example:
+
+    reference = parse("data.first.outputs.path")
+    referenced_addresses({"input": reference})  # [Address("data", "first")]
+    resolve({"input": reference}, lookup)  # {"input": "out/a.txt"}
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ def resolve(value: Value, lookup: Lookup) -> Value:
             case Reference():
                 return _look_up(leaf, lookup)
             case Interpolation():
-                return _join(leaf, lookup)
+                return _join_interpolation(leaf, lookup)
             case _:
                 return leaf
 
@@ -143,13 +145,14 @@ def _look_up(reference: Reference, lookup: Lookup) -> Value:
             # A part of a secret is secret as well.
             secrets.append(value)
             value = value.value
+        # A Digest hides its parts, so that they count as not known yet.
         if isinstance(value, Unknown | Digest | Deferred):
             return UNKNOWN
-        value = _step(reference, value, step)
+        value = _follow_step(reference, value, step)
     return Secret(value, collect_sources(secrets)) if secrets else value
 
 
-def _step(reference: Reference, value: Value, step: str | int) -> Value:
+def _follow_step(reference: Reference, value: Value, step: str | int) -> Value:
     if isinstance(value, dict):
         if str(step) in value:
             return value[str(step)]
@@ -170,7 +173,7 @@ def _list_outputs(outputs: dict[str, Value]) -> str:
     )
 
 
-def _join(interpolation: Interpolation, lookup: Lookup) -> Value:
+def _join_interpolation(interpolation: Interpolation, lookup: Lookup) -> Value:
     parts = [
         _look_up(part, lookup) if isinstance(part, Reference) else part
         for part in interpolation.parts

@@ -1,7 +1,9 @@
 """Unquoted scalars, by the core schema of YAML 1.2.
 
-read("1")  # 1
-read("1.10")  # Literal(1.1, "1.10"): a version or a number, as the option's type decides
+An example:
+
+    read("1")  # 1
+    read("1.10")  # Literal(1.1, "1.10"): a version or a number, as the option's type decides
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def read(text: str) -> Scalar:
     """Parse an unquoted scalar; return a Literal if its text cannot be restored from its value."""
     if text in NULLS:
         return None
-    value = _number(text) if (known := _BOOLEANS.get(text)) is None else known
+    value = _parse_number(text) if (known := _BOOLEANS.get(text)) is None else known
     if value is None:
         return text
     literal = Literal(value, text)
@@ -56,7 +58,7 @@ def unwrap_literal(leaf: Value) -> Value:
     return leaf.value if isinstance(leaf, Literal) else leaf
 
 
-def _number(text: str) -> int | float | None:
+def _parse_number(text: str) -> int | float | None:
     # Most scalars are words. A look at their first character is cheaper than the patterns.
     if len(text) > _MAX_DIGITS or (text[0] not in "+-." and not text[0].isdigit()):
         return None

@@ -62,6 +62,7 @@ class ParsedFile(msgspec.Struct, eq=False, dict=True):
 
         A value without a place of its own, such as a merged one, has that of the value around it.
         """
+        # Parsing again is cheaper than keeping the nodes of every file for a message that is rare.
         if not self._roots:
             self._roots = list(_compose(self.scanned.text))
         return _format_mark(self.source.name, _find_mark(self._roots[document], path, key=key))
@@ -96,6 +97,7 @@ def parse(name: str, text: str) -> ParsedFile:
 
     Raises ConfigError: with the first syntax error, or with all other problems.
     """
+    # A byte order mark is not a part of the text: columns must count without it.
     source = SourceText(name, text.removeprefix("\ufeff"))
     scanned = replace_expressions(source)
     documents, literals = fast_yaml.read(scanned.text), False
@@ -189,7 +191,7 @@ class _Reader(msgspec.Struct):
     problems: list[Problem] = []
     _open: set[int] = msgspec.field(default_factory=set[int])
     _seen: set[int] = msgspec.field(default_factory=set[int])
-    _aliased: int = 0
+    _alias_count: int = 0
 
     def documents(self, text: str) -> list[RawValue]:
         """Return the values of all documents. Raises ConfigError."""
@@ -198,7 +200,7 @@ class _Reader(msgspec.Struct):
         try:
             documents = [self.value(node) for node in _compose(text)]
         except yaml.MarkedYAMLError as error:
-            self._syntax(error, text)
+            self._report_syntax_error(error, text)
         except yaml.YAMLError as error:
             offset = getattr(error, "position", 0)
             self.problems.append(
@@ -214,10 +216,10 @@ class _Reader(msgspec.Struct):
                 return documents
         raise ConfigError(tuple(self.problems))
 
-    def _fail(self, node: Any, message: str, hint: str = "") -> None:
+    def _report(self, node: Any, message: str, hint: str = "") -> None:
         self.problems.append(Problem(_format_mark(self.name, node.start_mark), message, hint))
 
-    def _syntax(self, error: Any, text: str) -> None:
+    def _report_syntax_error(self, error: Any, text: str) -> None:
         mark, start = error.problem_mark or error.context_mark, error.context_mark
         context = f" ({error.context}" + (
             f" that starts at {_format_mark(self.name, start)})" if start else ")"
@@ -234,58 +236,59 @@ class _Reader(msgspec.Struct):
         """Return the value of a node, None if it is wrong."""
         # Aliases make the nodes a graph: a node may occur in several places, or inside itself.
         if id(node) in self._open:
-            self._fail(node, "a value must not contain itself")
+            self._report(node, "a value must not contain itself")
             return None
         if id(node) in self._seen:
-            self._aliased += 1
-            if self._aliased >= _MAX_ALIASED:
+            self._alias_count += 1
+            # Handled like deep nesting: both make a small file too large to read.
+            if self._alias_count >= _MAX_ALIASED:
                 raise RecursionError
         self._seen.add(id(node))
         if node.id == "scalar":
-            return self._scalar(node)
+            return self._read_scalar(node)
         self._open.add(id(node))
-        value = self._list(node) if node.id == "sequence" else self._map(node)
+        value = self._read_list(node) if node.id == "sequence" else self._read_map(node)
         self._open.discard(id(node))
         return value
 
-    def _scalar(self, node: Any) -> RawValue:
+    def _read_scalar(self, node: Any) -> RawValue:
         if node.tag in _RESOLVED:
             value = scalars.read(node.value)
             self.literals = self.literals or isinstance(value, scalars.Literal)
             return value
         if node.tag != f"{_TAG}str":
-            self._tag(node)
+            self._report_tag(node)
         return str(node.value)
 
-    def _tag(self, node: Any) -> None:
+    def _report_tag(self, node: Any) -> None:
         tag = node.tag.replace(_TAG, "!!")
-        self._fail(
+        self._report(
             node, f"the tag {tag} is not supported", "remove the tag, or put the value in quotes"
         )
 
-    def _list(self, node: Any) -> RawValue:
+    def _read_list(self, node: Any) -> RawValue:
         if node.tag != f"{_TAG}seq":
-            self._tag(node)
+            self._report_tag(node)
         return [self.value(item) for item in node.value]
 
-    def _map(self, node: Any) -> RawValue:
+    def _read_map(self, node: Any) -> RawValue:
         if node.tag != f"{_TAG}map":
-            self._tag(node)
+            self._report_tag(node)
         values: dict[str, RawValue] = {}
         merged: dict[str, RawValue] = {}
         first: dict[str, Any] = {}
         for key, item in node.value:
             if key.id != "scalar":
-                self._fail(
+                self._report(
                     key,
                     "a key must be text, not a list or map",
                     "put a value that starts with { or [ in quotes to make it text",
                 )
             elif key.tag == _PLAIN and key.value == "<<":
-                self._merge(item, merged)
+                self._merge_maps(item, merged)
             elif key.value in first:
                 before = _format_mark(self.name, first[key.value].start_mark)
-                self._fail(
+                self._report(
                     key,
                     f'key "{key.value}" is given twice, first at {before}',
                 )
@@ -298,10 +301,10 @@ class _Reader(msgspec.Struct):
             else values
         )
 
-    def _merge(self, node: Any, merged: dict[str, RawValue]) -> None:
+    def _merge_maps(self, node: Any, merged: dict[str, RawValue]) -> None:
         for source in node.value if node.id == "sequence" else [node]:
             if source.id != "mapping":
-                self._fail(source, 'key "<<" must be a map or a list of maps')
+                self._report(source, 'key "<<" must be a map or a list of maps')
                 continue
             value = self.value(source)
             assert isinstance(value, dict | None)  # None if the map contains itself

@@ -42,7 +42,7 @@ from engine.values import (
 
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 _LEADING_ZERO: Final = re.compile(r"[-+]?0\d+")
-_SHOWN: Final = 40
+_MAX_SHOWN: Final = 40
 
 
 class OptionFault(msgspec.Struct, frozen=True):
@@ -72,12 +72,12 @@ def decode(
     msgspec alone may decode it. `noun` is the word for an entry in messages.
     """
     # msgspec alone is many times faster, but cannot mark secrets or read environment variables.
-    if has_no_literals and not declared.has_secret_or_env(struct) and _converts(raw, struct):
+    if has_no_literals and not declared.has_secret_or_env(struct) and _is_convertible(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
     values = decoder.struct(raw, struct, ())
     # The Struct's own checks may rely on the declared types, so they need values without faults.
-    return values, decoder.faults or _own_rules(values, struct)
+    return values, decoder.faults or _run_own_checks(values, struct)
 
 
 def canonicalize(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
@@ -105,6 +105,7 @@ def build(options: Attributes, struct: type[O]) -> O:
         try:
             return _construct(values, struct)
         except UnknownValueError:
+            # A subclass of ValueError, but not a fault: the caller handles values not known yet.
             raise
         except (ValueError, TypeError) as error:
             decoder.faults.append(OptionFault((), str(error)))
@@ -125,7 +126,7 @@ def format_path(path: ValuePath) -> str:
     return text.removeprefix(".")
 
 
-def _converts(raw: Mapping[str, RawValue], struct: type[msgspec.Struct]) -> bool:
+def _is_convertible(raw: Mapping[str, RawValue], struct: type[msgspec.Struct]) -> bool:
     try:
         msgspec.convert(raw, struct)
     except (msgspec.ValidationError, UnknownValueError):
@@ -133,12 +134,13 @@ def _converts(raw: Mapping[str, RawValue], struct: type[msgspec.Struct]) -> bool
     return True
 
 
-def _own_rules(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
+def _run_own_checks(values: Attributes, struct: type[msgspec.Struct]) -> list[OptionFault]:
     """Run the Struct's own checks (`__post_init__`), unless they need an unknown value."""
     if declared.has_own_rules(struct):
         try:
             _construct(_revealed_map(values), struct)
         except UnknownValueError:
+            # The check runs again at apply, with the real values.
             return []
         except (ValueError, TypeError) as error:
             return [OptionFault((), str(error))]
@@ -161,26 +163,28 @@ def _reveal_leaf(leaf: Value) -> Value:
 
 def _construct(values: Mapping[str, Value], struct: type[O]) -> O:
     fields = {
-        option.field: _field(values[option.key], option.shape)
+        option.field: _construct_field(values[option.key], option.shape)
         for option in declared.describe_options(struct)
         if option.key in values
     }
     return struct(**fields)
 
 
-def _field(value: Value, shape: shapes.Type) -> Any:
+def _construct_field(value: Value, shape: shapes.Type) -> Any:
     for member in declared.union_members(shape):
         match member, value:
             case shapes.StructType(), dict():
                 return _construct(value, member.cls)
             case shapes.DictType(), dict():
-                return {key: _field(item, member.value_type) for key, item in value.items()}
+                return {
+                    key: _construct_field(item, member.value_type) for key, item in value.items()
+                }
             case shapes.ListType(), list():
-                return [_field(item, member.item_type) for item in value]
+                return [_construct_field(item, member.item_type) for item in value]
             case shapes.EnumType(), str() | int():
                 return member.cls(value)
             case _, Secret():
-                return _field(value.value, shape)
+                return _construct_field(value.value, shape)
             case _:
                 continue
     return value
@@ -193,8 +197,9 @@ def _describe_value(raw: RawValue) -> str:
         case list():
             return "a list"
         case str() | Interpolation():
+            # A message must stay readable, even if the value is a whole file.
             text = str(raw)
-            return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."}"'
+            return f'"{text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."}"'
         case None:
             return "empty"
         case bool() | int() | float() | Literal():
@@ -205,6 +210,7 @@ def _describe_value(raw: RawValue) -> str:
 
 def _bracket_hint(raw: RawValue) -> str:
     match raw:
+        # `[ [ name ] ]` is a list in a list: the user probably wanted the variable.
         case [[str() as name]] if re.fullmatch(r"[\w.-]+", name):
             return f"to use the variable, write [[ {name} ]] with no space between the brackets"
         case _:
@@ -234,24 +240,24 @@ class _Decoder(msgspec.Struct):
         for key, item in raw.items():
             option = spellings.get(declared.fold_name(key))
             if option is None:
-                similar.add(self._unknown(key, item, struct, path, values))
+                similar.add(self._handle_unknown_key(key, item, struct, path, values))
             elif option.key in seen:
-                self._fail((*path, key), f'is already given as "{seen[option.key]}"', key=True)
+                self._report((*path, key), f'is already given as "{seen[option.key]}"', key=True)
             else:
                 seen[option.key] = key
-                self._option(option, item, (*path, key), values)
+                self._decode_option(option, item, (*path, key), values)
         for option in declared.describe_options(struct):
             # A typo in a key is one problem: do not also report the similar option as missing.
             if option.key not in values and option.key not in similar:
-                self._missing(option, path, values, given=option.key in seen)
+                self._fill_absent(option, path, values, given=option.key in seen)
         return values
 
-    def _fail(self, path: ValuePath, message: str, hint: str = "", *, key: bool = False) -> None:
+    def _report(self, path: ValuePath, message: str, hint: str = "", *, key: bool = False) -> None:
         self.faults.append(
             OptionFault(path, f'{self.noun} "{format_path(path)}" {message}', hint, key)
         )
 
-    def _unknown(
+    def _handle_unknown_key(
         self,
         key: str,
         raw: RawValue,
@@ -265,10 +271,10 @@ class _Decoder(msgspec.Struct):
             values[key] = map_leaves(raw, unwrap_literal)
             return ""
         known = [option.key for option in declared.describe_options(struct)]
-        self._fail((*path, key), "is unknown", suggest(key, known), key=True)
+        self._report((*path, key), "is unknown", suggest(key, known), key=True)
         return find_similar(key, known)
 
-    def _option(
+    def _decode_option(
         self, option: Option, raw: RawValue, path: ValuePath, values: dict[str, Value]
     ) -> None:
         if raw is None and not declared.accepts_type(option.shape, shapes.NoneType):
@@ -285,13 +291,14 @@ class _Decoder(msgspec.Struct):
             value = Secret(value)
         values[option.key] = value
 
-    def _missing(
+    def _fill_absent(
         self, option: Option, path: ValuePath, values: dict[str, Value], *, given: bool
     ) -> None:
         here = (*path, option.key)
+        # An empty variable counts as absent: CI systems set a missing secret to "".
         if option.env and (text := self.env.get(option.env)):
             value = text if declared.accepts_type(option.shape, shapes.StrType) else read(text)
-            self._option(
+            self._decode_option(
                 option,
                 Secret(unwrap_literal(value), (f"env {option.env}",)) if option.secret else value,
                 here,
@@ -299,7 +306,7 @@ class _Decoder(msgspec.Struct):
             )
         elif option.required:
             hint = f"set it, or set the environment variable {option.env}" if option.env else ""
-            self._fail(here, "must not be empty" if given else "is required", hint)
+            self._report(here, "must not be empty" if given else "is required", hint)
 
     def value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
         """Decode a value by its declared type; report a value that does not match and keep it."""
@@ -310,93 +317,94 @@ class _Decoder(msgspec.Struct):
                 inside = self.value(raw.value, shape, path)
                 self.hidden = outside
                 return replace(raw, value=inside)
+            # A text with references becomes text, whatever the references are.
             case Interpolation() if not declared.accepts_type(shape, shapes.StrType):
-                return self._misfit(raw, shape, path)
+                return self._report_wrong_type(raw, shape, path)
             case dict() | list():
-                return self._container(raw, shape, path)
+                return self._decode_container(raw, shape, path)
             case None | bool() | int() | float() | str() | Literal():
-                return self._scalar(raw, shape, path)
+                return self._decode_scalar(raw, shape, path)
             case _:
                 return raw
 
-    def _container(
+    def _decode_container(
         self, raw: dict[str, RawValue] | list[RawValue], shape: shapes.Type, path: ValuePath
     ) -> Value:
         for member in declared.union_members(shape):
             match member, raw:
                 case shapes.AnyType(), _:
-                    return self._any(raw, path)
+                    return self._decode_any(raw, path)
                 case shapes.StructType(), dict():
                     return self.struct(raw, member.cls, path)
                 case shapes.DictType(), dict():
-                    self._limit(member, raw, path)
+                    self._check_limits(member, raw, path)
                     return {
                         key: self.value(item, member.value_type, (*path, key))
                         for key, item in raw.items()
                     }
                 case shapes.ListType(), list():
-                    self._limit(member, raw, path)
+                    self._check_limits(member, raw, path)
                     return [
                         self.value(item, member.item_type, (*path, index))
                         for index, item in enumerate(raw)
                     ]
                 case _:
                     continue
-        return self._misfit(raw, shape, path)
+        return self._report_wrong_type(raw, shape, path)
 
-    def _any(self, raw: RawValue, path: ValuePath) -> Value:
+    def _decode_any(self, raw: RawValue, path: ValuePath) -> Value:
         """Accept any value that JSON can represent."""
         match raw:
             case dict():
-                return {key: self._any(item, (*path, key)) for key, item in raw.items()}
+                return {key: self._decode_any(item, (*path, key)) for key, item in raw.items()}
             case list():
-                return [self._any(item, (*path, index)) for index, item in enumerate(raw)]
+                return [self._decode_any(item, (*path, index)) for index, item in enumerate(raw)]
             case Literal() if not raw.is_storable:
-                self._fail(
+                self._report(
                     path,
-                    f"holds a number that cannot be stored: {self._shown(raw.text)}",
-                    self._quoted(raw.text),
+                    f"holds a number that cannot be stored: {self._redact(raw.text)}",
+                    self._quotes_hint(raw.text),
                 )
                 return raw.text
             case _:
                 return unwrap_literal(raw)
 
-    def _scalar(
+    def _decode_scalar(
         self, raw: None | bool | float | str | Literal, shape: shapes.Type, path: ValuePath
     ) -> Value:
         value = unwrap_literal(raw)
         for member in declared.union_members(shape):
             if isinstance(member, shapes.AnyType):
-                return self._any(raw, path)
+                return self._decode_any(raw, path)
             if declared.is_of_type(member, value):
-                self._limit(member, value, path)
+                self._check_limits(member, value, path)
                 return value
         # Try text only if no other member accepts the value: for `int | str`, 80 stays a number.
         text = "" if raw is None else to_text(raw)
         for member in declared.union_members(shape):
             if raw is not None and declared.is_of_type(member, text):
-                return self._text(member, text, path)
-        return self._misfit(raw, shape, path)
+                return self._decode_text(member, text, path)
+        return self._report_wrong_type(raw, shape, path)
 
-    def _text(self, member: shapes.Type, text: str, path: ValuePath) -> Value:
+    def _decode_text(self, member: shapes.Type, text: str, path: ValuePath) -> Value:
         """Accept a number or boolean, as the user wrote it, for an option of type text."""
         # YAML 1.1 reads `0644` as octal, YAML 1.2 as decimal: only the user knows what is intended.
         if _LEADING_ZERO.fullmatch(text):
-            self._fail(
+            self._report(
                 path,
-                f"is text, but {self._shown(text)} without quotes is a number",
-                self._quoted(text),
+                f"is text, but {self._redact(text)} without quotes is a number",
+                self._quotes_hint(text),
             )
         else:
-            self._limit(member, text, path)
+            self._check_limits(member, text, path)
         return text
 
-    def _limit(self, member: shapes.Type, value: RawValue, path: ValuePath) -> None:
+    def _check_limits(self, member: shapes.Type, value: RawValue, path: ValuePath) -> None:
         if broken := declared.find_broken_limit(member, value):
-            self._fail(path, broken)
+            self._report(path, broken)
 
-    def _misfit(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
-        found = self._shown(_describe_value(raw))
+    def _report_wrong_type(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
+        found = self._redact(_describe_value(raw))
         choices = [
             str(choice)
             for member in declared.union_members(shape)
@@ -404,12 +412,12 @@ class _Decoder(msgspec.Struct):
         ]
         similar = find_similar(raw, choices) if isinstance(raw, str) and choices else ""
         hint = f'did you mean "{similar}"?' if similar else _bracket_hint(raw)
-        self._fail(path, f"must be {declared.describe_type(shape)}, not {found}", hint)
+        self._report(path, f"must be {declared.describe_type(shape)}, not {found}", hint)
         # Keep the wrong value, so that later checks do not also report the option as missing.
         return map_leaves(raw, unwrap_literal)
 
-    def _shown(self, value: str) -> str:
+    def _redact(self, value: str) -> str:
         return HIDDEN if self.hidden else value
 
-    def _quoted(self, text: str) -> str:
+    def _quotes_hint(self, text: str) -> str:
         return "write it in quotes" + ("" if self.hidden else f': "{text}"')

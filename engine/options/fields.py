@@ -1,7 +1,9 @@
 """The fields of an options Struct: their names, types, marks and limits.
 
-describe_options(FileOptions)[0].key  # "path"
-secret_paths(CommandOptions)  # frozenset({("env", "*")})
+An example:
+
+    describe_options(FileOptions)[0].key  # "path"
+    secret_paths(CommandOptions)  # frozenset({("env", "*")})
 """
 
 from __future__ import annotations
@@ -100,6 +102,7 @@ def has_secret_or_env(struct: type[msgspec.Struct]) -> bool:
 @cache
 def has_own_rules(struct: type[msgspec.Struct]) -> bool:
     """Return whether the Struct, or one inside it, has its own checks (`__post_init__`)."""
+    # A Struct without checks need not be built just to run them.
     inner = [
         cls for option in describe_options(struct) for cls, _ in _inner_structs(option.shape, ())
     ]
@@ -131,6 +134,7 @@ def _inner_structs(
 
 def union_members(shape: shapes.Type) -> Sequence[shapes.Type]:
     """Return the members of a union type without annotations; for other types the type itself."""
+    # A type that is annotated twice is wrapped twice.
     while isinstance(shape, shapes.Metadata):
         shape = shape.type
     return (
@@ -160,6 +164,7 @@ def is_of_type(member: shapes.Type, value: Value) -> bool:
         case shapes.NoneType():
             return value is None
         case shapes.LiteralType() | shapes.EnumType():
+            # The type counts as well: in Python, True == 1.
             return any(
                 value == choice and type(value) is type(choice) for choice in allowed_values(member)
             )
@@ -288,6 +293,7 @@ def _accepts_member(wanted: shapes.Type, given: shapes.Type) -> bool:
             return isinstance(given, shapes.DictType | shapes.StructType)
         case shapes.ListType(), _:
             return isinstance(given, shapes.ListType)
+        # Nothing becomes a number or a boolean by itself: text "80" for a port is a mistake.
         case ((shapes.BoolType() | shapes.IntType() | shapes.NoneType()), _):
             return isinstance(given, type(wanted))
         case shapes.FloatType(), _:

@@ -1,6 +1,8 @@
 """Clock, sleep and randomness as one parameter, so that tests can pass their own.
 
-Environment(clock=clock, sleep=clock.sleep, rng=random.Random(1))
+An example:
+
+    Environment(clock=clock, sleep=clock.sleep, rng=random.Random(1))
 """
 
 from __future__ import annotations

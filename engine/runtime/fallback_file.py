@@ -1,6 +1,8 @@
 """Fallback files: bytes that could not be stored where they belong, saved on this machine.
 
-path = save_fallback_file("devstream.state.rescue", data)
+An example:
+
+    path = save_fallback_file("devstream.state.rescue", data)
 """
 
 from __future__ import annotations
@@ -50,11 +52,13 @@ def save_fallback_file(
 
 def _write(path: Path, data: bytes) -> None:
     """Write a new file with all of the data; leave no file if that fails."""
+    # "x": an older rescue file of the same name may still be needed.
     with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
         try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         except OSError:
+            # A partial file could later be mistaken for a complete one.
             path.unlink()
             raise

@@ -92,8 +92,9 @@ class _Schedule(msgspec.Struct, frozen=True):
     def pause(self, tried: RetryCallState) -> float:
         """Return the seconds until the next call."""
         step = min(self.policy.longest, self.policy.first * 2.0 ** (tried.attempt_number - 1))
-        error = _error(tried)
+        error = _get_error(tried)
         asked = (error.retry_after or 0.0) if isinstance(error, ProviderError) else 0.0
+        # Jitter keeps clients that failed together from calling again together.
         return max(step * self.rng.uniform(0.5, 1.0), asked)
 
     def is_over(self, tried: RetryCallState) -> bool:
@@ -104,10 +105,10 @@ class _Schedule(msgspec.Struct, frozen=True):
     def announce(self, tried: RetryCallState) -> None:
         """Report a failure before the pause that follows."""
         if self.on_retry:
-            self.on_retry(tried.attempt_number, tried.upcoming_sleep, _error(tried))
+            self.on_retry(tried.attempt_number, tried.upcoming_sleep, _get_error(tried))
 
 
-def _error(tried: RetryCallState) -> BaseException:
+def _get_error(tried: RetryCallState) -> BaseException:
     error = tried.outcome.exception() if tried.outcome else None
     assert error is not None  # tenacity calls this only after a failure
     return error
@@ -119,6 +120,7 @@ def _retry(
     schedule: _Schedule,
     sleep: Callable[[float], None],
 ) -> T:
+    # Only Exception: KeyboardInterrupt and SystemExit must end the run at once.
     try:
         return call()
     except Exception as error:

@@ -40,16 +40,16 @@ def read_tools(data: bytes, location: str) -> dict[str, ToolForm]:
     try:
         _check_depth(data, location)
         loader = _Loader(data)
-        for key, value in _pairs(loader.get_single_node(), location):
+        for key, value in _entries(loader.get_single_node(), location):
             where = _place(location, key.start_mark)
             # Construct each tool separately, so that an error has the place of that tool.
             raw = cast("Any", loader).construct_document(value)  # untyped in its stubs
-            tool = _tool(key.value, raw, where)
+            tool = _parse_tool(key.value, raw, where)
             if tool.key in found:
-                raise _invalid(where, f"tool {tool.key} is listed twice")
+                raise _invalid_error(where, f"tool {tool.key} is listed twice")
             found[tool.key] = tool
     except yaml.YAMLError as error:
-        raise _broken(error, location) from error
+        raise _syntax_error(error, location) from error
     return found
 
 
@@ -61,20 +61,20 @@ def _check_depth(data: bytes, location: str) -> None:
             event, yaml.CollectionEndEvent
         )
         if depth > MAX_DEPTH:
-            raise _invalid(_place(location, event.start_mark), "it is nested too deeply")
+            raise _invalid_error(_place(location, event.start_mark), "it is nested too deeply")
 
 
-def _pairs(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+def _entries(root: yaml.Node | None, location: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
-        raise _invalid(_place(location, root.start_mark), "expected a map of tools")
+        raise _invalid_error(_place(location, root.start_mark), "expected a map of tools")
     return cast("list[tuple[yaml.ScalarNode, yaml.Node]]", root.value)
 
 
-def _tool(key: str, raw: object, where: str) -> ToolForm:
+def _parse_tool(key: str, raw: object, where: str) -> ToolForm:
     if not isinstance(raw, dict):
-        raise _invalid(
+        raise _invalid_error(
             where,
             f'"{key}" is not a tool: '
             "expected a map with name, instanceid, dependson, options, resource",
@@ -89,7 +89,7 @@ def _tool(key: str, raw: object, where: str) -> ToolForm:
     try:
         return msgspec.convert(form | {"resource": resource}, ToolForm)
     except msgspec.ValidationError as error:
-        raise _invalid(where, f"tool {key}: {error}") from error
+        raise _invalid_error(where, f"tool {key}: {error}") from error
 
 
 def _escape_keys(value: Any) -> Any:
@@ -101,8 +101,8 @@ def _escape_keys(value: Any) -> Any:
     )
 
 
-def _broken(error: yaml.YAMLError, location: str) -> StateError:
-    return _invalid(
+def _syntax_error(error: yaml.YAMLError, location: str) -> StateError:
+    return _invalid_error(
         _place(location, getattr(error, "problem_mark", None)),
         str(getattr(error, "problem", None) or error),
     )
@@ -113,7 +113,7 @@ def _place(location: str, mark: Any) -> str:
     return f"{location}:{mark.line + 1}:{mark.column + 1}" if mark else location
 
 
-def _invalid(where: str, reason: str) -> StateError:
+def _invalid_error(where: str, reason: str) -> StateError:
     return StateError(f"not a valid state file: {reason}", where=where)
 
 
@@ -137,7 +137,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     untyped = cast("Any", dumper)  # PyYAML's stubs do not type these two methods
     ambiguous = (
         text in ("", "y", "Y", "n", "N")
@@ -147,7 +147,7 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     return cast("yaml.ScalarNode", untyped.represent_scalar(TEXT_TAG, text, style=style))
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)
 
 
 def natural_sort_key(text: str) -> list[tuple[int, int, str]]:

@@ -1,7 +1,9 @@
 """The stored form of entries and values, in state files and in the records of the commit log.
 
-encode_value({"token": Digest("ab", ("env TOKEN",))})
-# {"token": {"$secret": {"digest": "ab", "from": ["env TOKEN"]}}}
+An example:
+
+    encode_value({"token": Digest("ab", ("env TOKEN",))})
+    # {"token": {"$secret": {"digest": "ab", "from": ["env TOKEN"]}}}
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from engine.errors import StateError
 from engine.state import Pending, Resource, StateEntry
 from engine.values import SECRET_KEY, Attributes, Digest, Json, Value
 
+# Names that the flat form of a resource uses itself, with any number of escapes.
 RESERVED = re.compile(r"\$*(id|outputs)")
+# Without float: NaN and infinity must be refused.
 ATOMS = frozenset({str, int, bool, type(None)})
 SECRET = re.compile(r"\$*\$secret")
 
@@ -50,6 +54,7 @@ def encode_value(value: object) -> Json:
     more `$`. Raises StateError for a value that must not be stored (secrets, unknowns) or that
     cannot be stored (NaN, other types).
     """
+    # Exact types first: nearly all values are of these kinds, and a large state has many.
     kind = type(value)
     if kind in ATOMS:
         return cast("Json", value)
@@ -60,10 +65,10 @@ def encode_value(value: object) -> Json:
             item if type(item) in ATOMS else encode_value(item)
             for item in cast("list[Json]", value)
         ]
-    return _unusual(value)
+    return _encode_rare_value(value)
 
 
-def _unusual(value: object) -> Json:
+def _encode_rare_value(value: object) -> Json:
     """Return the stored form of a rare value; `encode_value` handles the common ones, faster."""
     match value:
         case float() if math.isfinite(value):
@@ -82,7 +87,7 @@ def _unusual(value: object) -> Json:
             raise StateError(f"a value of type {type(value).__name__} cannot be stored in a state")
 
 
-def _key(key: object) -> str:
+def _escape_key(key: object) -> str:
     if not isinstance(key, str):
         raise StateError(f"the key {key!r} is not text and cannot be stored in a state")
     # A key that is already escaped gets one more $ as well, so that reading removes exactly one.
@@ -97,7 +102,7 @@ def decode_value(value: object) -> Value:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         if SECRET_KEY in found:
-            return _digest(found)
+            return _decode_digest(found)
         return decode_map(found)
     if isinstance(value, list):
         return [decode_value(item) for item in cast("list[object]", value)]
@@ -109,7 +114,8 @@ class _SecretForm(msgspec.Struct, forbid_unknown_fields=True):
     sources: tuple[str, ...] = msgspec.field(name="from")
 
 
-def _digest(found: dict[str, Any]) -> Digest:
+def _decode_digest(found: dict[str, Any]) -> Digest:
+    # Other keys next to it would be lost without a word.
     if len(found) != 1:
         raise StateError(f'"{SECRET_KEY}" must be the only key of its map')
     try:
@@ -122,7 +128,7 @@ def _digest(found: dict[str, Any]) -> Digest:
 def encode_map(values: Attributes) -> dict[str, Any]:
     """Return the stored form of a map of options, attributes or outputs, see `encode_value`."""
     return {
-        (k if type(k) is str and k[:1] != "$" else _key(k)): (
+        (k if type(k) is str and k[:1] != "$" else _escape_key(k)): (
             v if type(v) in ATOMS else encode_value(v)
         )
         for k, v in values.items()
@@ -158,6 +164,7 @@ def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> R
     if not isinstance(identity, str) or not isinstance(outputs, dict):
         raise StateError('a resource\'s "id" must be text and its "outputs" a map')
     found = cast("dict[str, Any]", outputs)
+    # No copy is needed: the caller discards the parsed state file.
     if unescaped:
         return Resource(identity, attributes, found)
     decoded = {

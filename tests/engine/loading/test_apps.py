@@ -34,9 +34,7 @@ def test_app_without_steps_and_template_has_no_tools(tmp_path: Path) -> None:
     assert loaded(tmp_path, APP).tools == ()
 
 
-def test_delivery_depends_on_builds_and_all_on_repository(
-    tmp_path: Path,
-) -> None:
+def test_delivery_depends_on_builds_and_all_on_repository(tmp_path: Path) -> None:
     text = (
         APP
         + "  repoTemplate: {url: x}\n  ci: [{type: gitlab-ci}, {type: github-actions}]\n"
@@ -60,9 +58,7 @@ def test_builds_of_one_plugin_get_numbered_instances(tmp_path: Path) -> None:
     ]
 
 
-def test_pipeline_gets_language_and_repository(
-    tmp_path: Path,
-) -> None:
+def test_pipeline_gets_language_and_repository(tmp_path: Path) -> None:
     text = (
         "apps:\n- name: web\n  spec: {language: go, framework: gin}\n"
         "  repo: {owner: me, token: '[[ env T ]]'}\n"
@@ -85,9 +81,7 @@ TEMPLATE = (
 )
 
 
-def test_template_variables_step_then_global_then_app(
-    tmp_path: Path,
-) -> None:
+def test_template_variables_step_then_global_then_app(tmp_path: Path) -> None:
     text = TEMPLATE + (
         "apps:\n- name: web\n  spec: {language: go}\n  repo: {owner: me}\n"
         "  ci: [{type: template, templateName: ci, vars: {image: '[[ branch ]]-own'}, "

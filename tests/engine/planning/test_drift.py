@@ -84,7 +84,7 @@ def summary(change: Change) -> tuple[str, str, set[tuple[str, str]]]:
     )
 
 
-OPTION, INPUT, WORLD = ("option", "value"), ("input", "rendered"), ("live", "color")
+OPTION, INPUT, DRIFT = ("option", "value"), ("input", "rendered"), ("live", "color")
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ OPTION, INPUT, WORLD = ("option", "value"), ("input", "rendered"), ("live", "col
         ("old", "t1", "red", ("keep", "unchanged", set()), 1),
         ("new", "t1", "red", ("update", "changed", {OPTION}), 2),
         ("old", "t2", "red", ("update", "input", {INPUT}), 1),
-        ("old", "t1", "blue", ("update", "drifted", {WORLD}), 1),
-        ("old", "t2", "blue", ("update", "drifted", {INPUT, WORLD}), 1),
+        ("old", "t1", "blue", ("update", "drifted", {DRIFT}), 1),
+        ("old", "t2", "blue", ("update", "drifted", {INPUT, DRIFT}), 1),
         ("new", "t2", "red", ("update", "changed", {OPTION, INPUT}), 2),
-        ("new", "t1", "blue", ("update", "changed", {OPTION, WORLD}), 2),
-        ("new", "t2", "blue", ("update", "changed", {OPTION, INPUT, WORLD}), 2),
+        ("new", "t1", "blue", ("update", "changed", {OPTION, DRIFT}), 2),
+        ("new", "t2", "blue", ("update", "changed", {OPTION, INPUT, DRIFT}), 2),
     ],
 )
 def test_each_change_has_its_source_and_reason(
@@ -147,7 +147,7 @@ def test_changed_input_has_source_input() -> None:
     ("known", "live", "expected"),
     [
         (entry("a"), thing("a"), ("keep", "unchanged", set())),
-        (entry("a"), thing("a", color="blue"), ("update", "drifted", {WORLD})),
+        (entry("a"), thing("a", color="blue"), ("update", "drifted", {DRIFT})),
         (entry("a"), None, ("create", "vanished", set())),
         (entry("a", pending=pending("update")), None, ("keep", "unchanged", set())),
     ],

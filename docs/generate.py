@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from api_pages import api_page
 from plugin_pages import reference_pages
 
 from dtm.cli.main import root
@@ -68,6 +69,7 @@ def pages() -> dict[str, str]:
         "reference/configuration.md": configuration(),
         "reference/config.schema.json": json.dumps(config_schema(shipped), indent=2) + "\n",
         "reference/events.schema.json": events_schema(),
+        "reference/python-api.md": api_page(),
         **{f"reference/plugins/{name}": text for name, text in reference_pages(shipped).items()},
     }
 

@@ -24,6 +24,7 @@ from engine.state import Resource
 from engine.values import Value
 
 Version: TypeAlias = str
+"""An opaque token for one version of stored bytes."""
 Emit: TypeAlias = Callable[[Event], None]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 

@@ -20,7 +20,9 @@ import msgspec
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
+"""A value as in JSON, or one of the objects of this module, such as `UNKNOWN` or a secret."""
 Attributes: TypeAlias = Mapping[str, Value]
+"""Named values: the options of a tool, or the attributes or outputs of a resource."""
 ValuePath: TypeAlias = tuple[str | int, ...]
 """The path to a part of a value: keys of maps and indexes of lists."""
 L = TypeVar("L")
@@ -70,6 +72,7 @@ class Unknown:
 
 
 UNKNOWN: Final = Unknown()
+"""The value of an option or output that is known only after an apply."""
 
 
 class Secret(msgspec.Struct, frozen=True, eq=False):

@@ -47,6 +47,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 Connect: TypeAlias = Callable[[], Client]
+"""A function that connects one more process to the same place."""
 Case: TypeAlias = Callable[[Connect], None]
 SESSION_CASES: dict[str, Case] = {}
 

@@ -75,9 +75,8 @@ class FileSource(msgspec.Struct, frozen=True, kw_only=True):
         elif self.location:
             texts = fetch_files(self.location, self.system, base)
         else:
-            assert (
-                self.built_in is not None
-            )  # options without any source are refused when they are checked
+            # Options without any source are refused when they are checked.
+            assert self.built_in is not None
             return {self.system.default_path: self.built_in().encode()}
         return check_files(
             fill_in_variables(texts, self.square_values(), self.curly_values), self.system

@@ -68,8 +68,16 @@ def locate_destination(options: CIOptions, scm_type: ScmType) -> Location:
     """
     older_options = [
         key
-        for key in ("url", "owner", "org", "repo", "branch", "base_url", "scm_type")
-        if getattr(options, key)
+        for key, value in {
+            "url": options.url,
+            "owner": options.owner,
+            "org": options.org,
+            "repo": options.repo,
+            "branch": options.branch,
+            "baseURL": options.base_url,
+            "scmType": options.scm_type,
+        }.items()
+        if value
     ]
     if options.scm:
         if older_options:

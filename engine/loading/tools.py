@@ -40,7 +40,7 @@ from engine.values import (
 _FREE: Final = Lifecycle()
 _UNTIMED: Final = Timeouts()
 UNSETTLED: Final[frozenset[type]] = frozenset({Reference, Interpolation, Secret})
-"""The types of values that may be used in options only, not in a name for example."""
+"""The types of values that are allowed in options, but not in keys such as `name`."""
 
 
 def refuse_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
@@ -136,9 +136,8 @@ class ToolChecker(msgspec.Struct):
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
-        options = get_by_spelling(
-            entry.value, "options"
-        )  # decoded later, by the Struct of the plugin
+        # Taken undecoded: `_decode_options` decodes them by the Struct of the plugin.
+        options = get_by_spelling(entry.value, "options")
         return msgspec.structs.replace(
             build({**sound, "options": {}}, file_schema.ToolSection),
             options=options if isinstance(options, dict) else {},

@@ -187,7 +187,7 @@ class Operations(msgspec.Struct, frozen=True):
     def predict(
         self, address: Address, options: Attributes, resource: Resource | None
     ) -> Attributes | Unknown:
-        """Predict the outputs; UNKNOWN if the plugin declares and predicts none.
+        """Predict the outputs; UNKNOWN if the plugin neither declares nor predicts any.
 
         A declared output that the plugin does not predict is UNKNOWN.
         """
@@ -309,7 +309,7 @@ class Operations(msgspec.Struct, frozen=True):
         return provider.derived_attributes()
 
     def missing_requirements(self, address: Address, options: Attributes) -> list[str]:
-        """Describe the programs, variables and credentials that the provider needs and misses.
+        """Describe the programs, variables and credentials that the provider needs but cannot find.
 
         Raises DtmError if a needed option contains a lost secret.
         """

@@ -5,10 +5,9 @@ and "the outcome is unknown" are different types, since a retry is safe only aft
 
     DtmError
     ├─ UsageError                   the command line contradicts itself or asks for the impossible
-    ├─ ConfigError                  the configuration is wrong; contains every problem at once
-    ├─ PlanError                    no plan is possible; contains every problem at once
-    │                               (from config, state and live resources)
-    ├─ CycleError                   tools depend on each other in a circle (engine.graph)
+    ├─ ConfigError                  the configuration is wrong; all its problems
+    ├─ PlanError                    config, state and live resources allow no plan; all its problems
+    ├─ CycleError                   tools depend on each other in a cycle (engine.graph)
     ├─ PluginError                  a plugin is unknown, ambiguous, or violated its contract
     ├─ StateError                   the state is unreadable, too new, a copy or not the expected one
     │  └─ StalePlanError            the state changed after the plan was made
@@ -26,6 +25,8 @@ and "the outcome is unknown" are different types, since a retry is safe only aft
     │  ├─ AuthError                 credentials are missing or not sufficient
     │  └─ NotFoundError             the system does not have what was asked for
     └─ CancelledError               the user declined or interrupted the run
+
+UnknownValueError (engine.values) is not in this tree: no user sees it, since the engine catches it.
 """
 
 from __future__ import annotations

@@ -94,15 +94,15 @@ def decode(data: bytes, location: str) -> State:
     """
     try:
         with paused_gc():
-            document = decode_state_file(data, location)
-            if document.log is not None and document.log.record_bytes():
+            state_file = decode_state_file(data, location)
+            if state_file.log is not None and state_file.log.record_bytes():
                 raise StateError(
                     "this state file was copied during a run: it contains changes in progress",
                     hint="run dtm state pull: it prints a complete state at any time",
                     where=location,
                 )
             # If no key begins with $, no key is escaped, and values need no conversion.
-            return build_state(document, location, unescaped=b'"$' not in data)
+            return build_state(state_file, location, unescaped=b'"$' not in data)
     except RecursionError as error:
         raise StateError(
             "not a valid state file: it is nested too deeply", where=location
@@ -116,10 +116,10 @@ def to_devstream(state: State) -> bytes:
     return devstream.to_devstream(state)
 
 
-def encode_state_file(document: StateFile) -> bytes:
+def encode_state_file(state_file: StateFile) -> bytes:
     """Return the bytes of a parsed state file, as `encode` does."""
     try:
-        data = msgspec.json.encode(document, order="sorted")
+        data = msgspec.json.encode(state_file, order="sorted")
     except UnicodeEncodeError as error:
         raise StateError(
             f"a text that is not valid Unicode cannot be stored in a state: {error}"
@@ -142,15 +142,15 @@ def decode_state_file(data: bytes, location: str) -> StateFile:
             tools=devstream.read_tools(data, location),
         )
     try:
-        document = msgspec.json.decode(data, type=StateFile)
+        state_file = msgspec.json.decode(data, type=StateFile)
     except msgspec.DecodeError as error:
         raise _invalid(data, location, error) from error
-    for key, tool in document.tools.items():
+    for key, tool in state_file.tools.items():
         if key != tool.key:
             raise StateError(
                 f"not a valid state file: the entry {key} is named {tool.key}", where=location
             )
-    return document
+    return state_file
 
 
 def _is_devstream(data: bytes, location: str) -> bool:
@@ -237,31 +237,31 @@ def build_state_file(state: State) -> StateFile:
     )
 
 
-def build_state(document: StateFile, location: str, *, unescaped: bool = False) -> State:
+def build_state(state_file: StateFile, location: str, *, unescaped: bool = False) -> State:
     """Return the state in a parsed state file; `unescaped` as in `forms.entry_from_form`.
 
     Raises StateError with the location.
     """
     known = {
         f"{tool.name}.{tool.instance}": Address(tool.name, tool.instance)
-        for tool in document.tools.values()
+        for tool in state_file.tools.values()
     }
-    written = document.written
+    written = state_file.written
     try:
         entries = [
-            entry_from_form(tool, known, unescaped=unescaped) for tool in document.tools.values()
+            entry_from_form(tool, known, unescaped=unescaped) for tool in state_file.tools.values()
         ]
         return State(
-            StateId(document.lineage, document.serial),
+            StateId(state_file.lineage, state_file.serial),
             {entry.address: entry for entry in entries},
-            decode_map(document.outputs),
-            document.id,
-            document.home,
-            document.salt,
-            decode_map(document.probe),
-            WriterInfo(document.dtm, written.at, written.who, written.command)
+            decode_map(state_file.outputs),
+            state_file.id,
+            state_file.home,
+            state_file.salt,
+            decode_map(state_file.probe),
+            WriterInfo(state_file.dtm, written.at, written.who, written.command)
             if written
-            else WriterInfo(document.dtm),
+            else WriterInfo(state_file.dtm),
         )
     except StateError as error:
         raise StateError(f"not a valid state file: {error.message}", where=location) from error

@@ -1,4 +1,4 @@
-"""Many processes that want one lock for a moment each; importable by them."""
+"""Processes that compete for one lock. They import this module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ processes = multiprocessing.get_context("spawn")
 
 
 def measure_contention(url: str) -> float:
-    """Seconds from the first acquisition to the last release; no two held it at once."""
+    """Return the seconds from the first acquisition to the last release.
+
+    Fails if two processes held the lock at the same time.
+    """
     ready = processes.Barrier(PROCESSES)
     pairs = [processes.Pipe() for _ in range(PROCESSES)]
     workers = [
@@ -38,7 +41,7 @@ def measure_contention(url: str) -> float:
 
 
 def acquire_once(url: str, ready: Barrier, results: Connection) -> None:
-    """Connect, wait for everybody, wait for the lock, hold it for 0.2 s, tell when."""
+    """Connect, wait for the other processes, hold the lock for `HOLD_TIME`, and send the times."""
     place = open_place(settings_from_url(url, Path("/")), Path("/"), os.environ)
     locker = place.locker(place.kind())
     assert locker is not None

@@ -1,19 +1,19 @@
 """Random schedules of real sessions on one memory store.
 
-No session has a lock, as if each had been force-unlocked. With several modes each session wants the
-log somewhere else: beside the document, inside it, or wherever it is.
+No session has a lock, as if each had been force-unlocked. With several placements in `logs`, each
+session wants one of them: a separate log, an inline one, or AUTO.
 
-Every store call of every session is one step. Between two steps any session may sleep, or die and
-be followed by a new one. A call may lose its answer before or after its effect, or take effect long
-after its sender gave up. Checked after every step:
+Every store call of every session is one step. Between two steps any session may sleep, or be killed
+and followed by a new one. A call may lose its answer before or after its effect, or take effect
+long after its sender gave up. Checked after every step:
 
-  I1  a reader sees, for ever, all that was acknowledged or seen by a reader
-  I2  once a session's claim is durable no earlier session gets anything acknowledged
+  I1  a reader always sees all that was acknowledged, or seen by an earlier reader
+  I2  once the claim of a session is durable, no earlier session gets anything acknowledged
   I3  a reader without a lock sees a prefix of what was committed
-  I4  at the end a new session gets through without help
-  I5  a session claims what it read, and never takes the state for one put there by other means
+  I4  at the end a new session succeeds without help
+  I5  a session claims the state that it read, and never takes it for one that dtm did not write
 
-The sessions run in threads that are let go one at a time, so a seed gives the same schedule again.
+The sessions run in threads that take turns, so a seed always gives the same schedule.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ KEY = "K"
 
 
 class Killed(BaseException):
-    """The process of this thread was killed: nothing of it runs any more."""
+    """The process of this thread was killed: no more of its code may run."""
 
 
 class Actor:
-    """A thread that runs one step whenever it is let go."""
+    """A thread that runs one step at a time, on request."""
 
     def __init__(self, body: Callable[[Actor], None]) -> None:
         self._go, self._back = threading.Lock(), threading.Lock()
@@ -75,14 +75,14 @@ class Actor:
             if not self._killed:
                 self._body(self)
         except (Killed, SupersededError, StoreError, OutcomeUnknownError):
-            pass  # killed, superseded, or cut off: each may happen to anybody
+            pass  # any session may be killed, superseded or cut off
         except BaseException as failure:  # noqa: BLE001 - handed to the schedule, which raises it
             self.failure = failure
         self.ended = True
         self._back.release()
 
     def pause(self) -> None:
-        """Called by the life before each store call."""
+        """Wait for the next turn; the body calls this before each store call."""
         if not self._killed:
             self._back.release()
             self._go.acquire()
@@ -90,14 +90,14 @@ class Actor:
             raise Killed
 
     def step(self) -> None:
-        """Let it go until its next pause or its end."""
+        """Run until the next pause or the end."""
         self._go.release()
         self._back.acquire()
         if self.failure:
             raise self.failure
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """End the thread at its current pause, as SIGKILL ends a process."""
         self._killed = True
         if not self.ended:
             self.step()
@@ -105,14 +105,14 @@ class Actor:
 
 @dataclass
 class Network:
-    """The network between a session and the store."""
+    """The network between sessions and store; `delayed` are writes that arrive later."""
 
     rng: random.Random
     delayed: list[Callable[[], None]] = field(default_factory=list)
     effects: int = 0
 
     def write(self, effect: Callable[[], Version]) -> Version:
-        """One conditional write; its answer may get lost, its effect may come late or never."""
+        """Make a write; its answer may get lost, its effect may come late or never."""
         self.effects += 1
         chance = self.rng.random()
         if chance < 0.9:
@@ -122,17 +122,17 @@ class Network:
         elif chance < 0.98:
             self.delayed.append(lambda: self._late(effect))
         elif chance < 0.985:
-            raise StoreUnavailableError("the store is away")
+            raise StoreUnavailableError("the store is unavailable")
         raise OutcomeUnknownError("no answer")
 
     def _late(self, effect: Callable[[], Version]) -> None:
         self.effects += 1
-        with suppress(DtmError):  # nobody is there to hear it
+        with suppress(DtmError):  # its sender has given up
             effect()
 
 
 class FaultyStore:
-    """A store as one actor sees it."""
+    """The store as one actor sees it: over a network, one call for each step."""
 
     def __init__(self, store: MemoryStore, actor: Actor, network: Network) -> None:
         self._store, self._actor, self._network = store, actor, network
@@ -160,7 +160,7 @@ class FaultyStore:
 
 
 class FaultyAppendingStore(FaultyStore):
-    """The same for a store that appends."""
+    """A FaultyStore that can append."""
 
     def __init__(self, store: AppendingMemoryStore, actor: Actor, network: Network) -> None:
         super().__init__(store, actor, network)
@@ -173,7 +173,7 @@ class FaultyAppendingStore(FaultyStore):
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a session recorded; `number` is unique and grows."""
+    """Something that a session recorded; `number` is unique and grows."""
 
     kind: str
     number: int
@@ -186,7 +186,7 @@ class Item:
 
 @dataclass
 class Journal:
-    """Records that were tried and that are durable, claims, and the invariants to check."""
+    """The items that were tried, those that are durable, the claims, and checks of them."""
 
     numbers: Iterator[int]
     tried: list[Item] = field(default_factory=list)
@@ -209,7 +209,7 @@ class Journal:
         self.acknowledged += len(items)
 
     def seen(self, item: Item, state: State) -> bool | None:
-        """Return whether this state shows the item, None if it cannot tell."""
+        """Return whether this state shows the item, None if it cannot show it either way."""
         entries = state.entries
         if item.kind == "outputs":
             found = state.outputs.get("n", 0)
@@ -235,10 +235,7 @@ class Journal:
         return entry is not None and entry.pending is None and entry.resource is not None
 
     def check(self, state: State) -> None:
-        """Check after each change that nothing durable is missing.
-
-        What a reader can see is durable from now on.
-        """
+        """Check that nothing durable is missing; whatever can be seen is durable from now on."""
         missing = [item for item in self.durable if self.seen(item, state) is False]
         assert not missing, f"I1: lost {missing[:3]}"
         for item in self.tried:
@@ -249,7 +246,7 @@ class Journal:
                 assert entry.resource.id == str(entry.options["n"]), "a mixture of entries"
 
     def check_prefix(self, state: State, least: int) -> None:
-        """Check the state that a reader saw who began when `least` items were durable."""
+        """Check the state of a reader that began when `least` items were durable."""
         verdicts = [self.seen(item, state) for item in self.durable]
         first = verdicts.index(False) if False in verdicts else len(verdicts)
         assert first >= least, (
@@ -260,7 +257,10 @@ class Journal:
 
 @dataclass
 class Schedule:
-    """One schedule: the store, the sessions, and the book."""
+    """One schedule: the store, the sessions, and the journal.
+
+    `wrap` puts a planted bug around the store. `logs` are the placements that sessions want.
+    """
 
     seed: int
     appending: bool = False
@@ -298,7 +298,7 @@ class Schedule:
         return self.wrap(FaultyStore(self.store, actor, self.network))
 
     def run_session(self, actor: Actor) -> None:
-        """The life of one session, which does without its wish for a log that stands elsewhere."""
+        """Run one session; if its placement contradicts the state, run it again with AUTO."""
         state = StateStore(
             self.faulty_store(actor), KEY, self.environment(), log=self.rng.choice(self.logs)
         )
@@ -334,13 +334,13 @@ class Schedule:
             session.flush()
             self.journal.acknowledge(session.id, waiting)
             if self.rescued and self.rng.random() < 0.3:
-                with suppress(StateError):  # of a lineage that ended before anything was made in it
+                with suppress(StateError):  # its lineage was never written
                     recover(session, self.rng.choice(self.rescued), "rescue file")
             if self.rng.random() < 0.2:
                 self._replace(session)
 
     def read_now(self) -> State:
-        """The state as it is, seen without any step."""
+        """Return the current state without taking a step."""
         reading = read_state(StateStore(self.store, KEY))
         assert not reading.notice, f"I5: {reading.notice}"
         return reading.state
@@ -383,7 +383,7 @@ class Schedule:
         self.journal.durable[item] = None
 
     def read(self, actor: Actor) -> None:
-        """The life of one reader without a lock."""
+        """Run one reader without a lock."""
         least = len(self.journal.durable)
         log = INLINE if self.logs == (INLINE,) else AUTO
         reading = read_state(StateStore(self.faulty_store(actor), KEY, self.environment(), log))
@@ -392,7 +392,7 @@ class Schedule:
 
 
 def run_schedule(schedule: Schedule) -> Journal:
-    """Run one schedule; raises AssertionError with the flaw."""
+    """Run one schedule. Raises AssertionError if an invariant is violated."""
     rng, run_session, reader = schedule.rng, list[Actor](), None
     steps, bursts = rng.choice([(120, (0, 1, 1)), (40, (1, 1, 2, 3, 20))])
     for _ in range(rng.randrange(steps // 3, steps)):
@@ -417,7 +417,7 @@ def run_schedule(schedule: Schedule) -> Journal:
 
 
 def _step(schedule: Schedule, actor: Actor, bursts: Sequence[int]) -> None:
-    """A few steps, or so many that others sleep through a whole life."""
+    """Run a few steps, or so many that others sleep during a whole session."""
     for _ in range(schedule.rng.choice(bursts)):
         before = schedule.network.effects
         actor.step()
@@ -428,7 +428,7 @@ def _step(schedule: Schedule, actor: Actor, bursts: Sequence[int]) -> None:
 
 
 def _run_last_session(schedule: Schedule) -> Journal:
-    """I4."""
+    """Run a last session, which must succeed (I4)."""
     for _ in range(50):
         last, claims = Actor(schedule.run_session), len(schedule.journal.claims)
         while not last.ended:
@@ -436,4 +436,4 @@ def _run_last_session(schedule: Schedule) -> Journal:
         schedule.journal.check(schedule.read_now())
         if len(schedule.journal.claims) > claims:
             return schedule.journal
-    raise AssertionError("I4: nobody gets through")
+    raise AssertionError("I4: no session succeeds")

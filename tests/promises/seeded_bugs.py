@@ -1,4 +1,4 @@
-"""Bugs planted between the sessions and their store, to see that the schedules find each of them.
+"""Bugs planted between sessions and store, to show that the random schedules find each of them.
 
 Run: python -m tests.promises.seeded_bugs
 """
@@ -23,9 +23,9 @@ MAX_SCHEDULES = 300
 
 
 class PassThroughStore:
-    """A store that hands everything on; each bug below changes one thing.
+    """A store that passes all calls on; each bug below changes one of them.
 
-    `logs` is where sessions keep their log while it is in use.
+    `logs` are the placements that the sessions use.
     """
 
     logs: ClassVar[Sequence[str]] = (SEPARATE,)
@@ -51,7 +51,7 @@ class PassThroughStore:
 
 
 class IgnoresVersions(PassThroughStore):
-    """A store that overwrites whatever is there, as S3 does without If-Match."""
+    """A store that overwrites any version, as S3 does without If-Match."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         found = self.store.read(key)
@@ -59,7 +59,7 @@ class IgnoresVersions(PassThroughStore):
 
 
 class DropsDoneRecord(PassThroughStore):
-    """A head that forgets the last `done` given to it."""
+    """A store that drops the last done record of a head."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if key.endswith(".log"):
@@ -71,7 +71,7 @@ class DropsDoneRecord(PassThroughStore):
 
 
 class LosesLastChunk(PassThroughStore):
-    """A head that forgets to name the chunk its records just moved to."""
+    """A store that drops the name of the last chunk from a head."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if key.endswith(".log"):
@@ -81,7 +81,7 @@ class LosesLastChunk(PassThroughStore):
 
 
 class DeletesHead(PassThroughStore):
-    """A store that removes the head with the chunks: versions seen once come back."""
+    """A store that deletes the head with the chunks, so that old versions come back."""
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         self.store.delete(key, expect=expect)
@@ -89,14 +89,14 @@ class DeletesHead(PassThroughStore):
 
 
 class DeletesCurrentChunks(PassThroughStore):
-    """A compaction that also sweeps the chunks of the current base."""
+    """A store whose listing makes a compaction delete the chunks of the current base."""
 
     def list(self, prefix: str) -> Iterator[str]:
         return self.store.list("K.log.d/")
 
 
 class ShowsStaleHead(PassThroughStore):
-    """A store that goes on showing a client the head it saw first, as caches do."""
+    """A store that always shows the first head that a client has read, as a cache does."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -108,13 +108,13 @@ class ShowsStaleHead(PassThroughStore):
 
 
 class IgnoresInlineVersions(IgnoresVersions):
-    """The same where the log stands inside the document."""
+    """A store that overwrites any version, with an inline log."""
 
     logs = (INLINE,)
 
 
 class DropsInlineDoneRecord(PassThroughStore):
-    """A document whose log forgets the last `done` given to it."""
+    """A store that drops the last done record of an inline log."""
 
     logs = (INLINE,)
 
@@ -129,7 +129,7 @@ class DropsInlineDoneRecord(PassThroughStore):
 
 
 class MissesSeparateLog(PassThroughStore):
-    """Sessions that want the log inside the document and overlook the one beside it."""
+    """A store that hides the separate log from sessions that want an inline one."""
 
     logs = (SEPARATE, INLINE)
 
@@ -151,11 +151,11 @@ BUGS: tuple[type[PassThroughStore], ...] = (
 
 
 def schedules_until_found(bug: type[PassThroughStore], limit: int = MAX_SCHEDULES) -> int | None:
-    """How many schedules it took to find this bug, None if it stayed hidden."""
+    """Return how many schedules it took to find a bug, None if it was not found."""
     for seed in range(limit):
         try:
             run_schedule(Schedule(seed, wrap=bug, logs=bug.logs))
-        except (AssertionError, StateError):  # lost, or seen to be damaged
+        except (AssertionError, StateError):  # a violated invariant, or a damaged state
             return seed + 1
     return None
 

@@ -1,7 +1,7 @@
-"""One user after the other on a store whose requests fail and whose answers get lost.
+"""A single client on a store whose requests fail and whose answers get lost.
 
-No other user is there. So every run must end well, never take its own write for that of another
-session, and leave everything recorded and the lock free.
+There is no other client. So every run must succeed, never take its own write for that of another
+session, record everything, and release the lock.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from engine.session.session import Session, SessionOptions
 T = TypeVar("T")
 SEEDS = int(os.environ.get("DTM_FAULTS", "40"))
 RATE, STREAK, CALM = 0.25, 4, 8
-"""Chance of a fault; after STREAK faults there is none for CALM calls.
+"""The probability of a fault; after STREAK faults there is none for CALM calls.
 
-STREAK is smaller than the tries of any retry policy.
+STREAK is smaller than the number of attempts of any retry policy.
 """
 
 
 @dataclass
 class FaultInjector:
-    """Decides what goes wrong, and counts it."""
+    """Chooses the faults and counts them."""
 
     rng: random.Random
     seen: Counter[str] = field(default_factory=Counter[str])
@@ -91,7 +91,7 @@ class FaultInjector:
             case "late":
                 self.late.append((self.calls + self.rng.randrange(1, 4), call))
                 raise OutcomeUnknownError("no answer")
-            case "conflict with itself":  # as an SDK answers that tried again on its own
+            case "conflict with itself":  # as from an SDK that retried on its own
                 call()
                 raise ConflictError("it", "old", "new")
             case _:
@@ -99,7 +99,7 @@ class FaultInjector:
 
 
 class FaultyStore:
-    """A store in bad weather."""
+    """A store whose calls fail as the injector chooses."""
 
     def __init__(self, store: MemoryStore, faults: FaultInjector) -> None:
         self.store, self.faults = store, faults
@@ -124,7 +124,7 @@ class FaultyStore:
 
 
 class FaultyAppendingStore(FaultyStore):
-    """The same for a store that appends."""
+    """A FaultyStore that can append."""
 
     def append(self, key: str, data: bytes, *, expect: Version) -> Version:
         store = self.store
@@ -155,7 +155,7 @@ def environment(seed: int, clock: FakeClock) -> Environment:
 
 
 def run_sessions(seed: int, log: str, appending: bool) -> Counter[str]:
-    """Some runs; returns what went wrong on the way."""
+    """Run three sessions; return the faults that occurred."""
     store, faulty = create_store(seed, appending)
     clock, events, created = FakeClock(), list[Event](), set[str]()
     for number in range(3):

@@ -1,7 +1,7 @@
-"""Fencing: a session that lost the state writes nothing more, and its outcomes are not lost.
+"""Fencing: a superseded session writes nothing more, and its outcomes are not lost.
 
-A works, and B takes over: by force-unlock, without any lock, or after A slept through its lease.
-Both run on one clock that moves only when one of them sleeps.
+A runs, and B takes over: after a force-unlock, without a lock, or because A slept during its lease.
+Both use one clock, which moves only when one of them sleeps.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ from engine.session.session import Session, SessionOptions
 from tests.engine.fake_system import Bench, at, config, tool
 
 LEASE = 300.0
-"""So long that no renewal of real time ever comes: a process whose renewals stand still."""
+"""Seconds of a lease; longer than the test, so that the renewal thread never renews."""
 
 LOGS = pytest.mark.parametrize("log", [AUTO, INLINE])
 
 
 @dataclass
 class Site:
-    """One memory store with its lock, one clock, and what was kept on this machine."""
+    """A memory store with its lock, a clock, and the files saved on this machine."""
 
     log: str = AUTO
     clock: FakeClock = field(default_factory=FakeClock)
@@ -134,7 +134,7 @@ def without_a_lock(site: Site) -> None:
 
 
 def slept_through_its_lease(site: Site) -> None:
-    """B sees the same record for a whole lease by its own clock, since A's process stands still."""
+    """Let B see the same lock record for a whole lease, since the process of A sleeps."""
     site.clock.sleep(2 * LEASE)
     site.run("b@there", "b")
     (taken,) = [
@@ -154,7 +154,7 @@ TAKE_OVERS: list[Callable[[Site], None]] = [
 
 
 def run_superseded(site: Site, take_over: Callable[[Site], None]) -> SupersededError:
-    """A begins x, its call runs, B takes over, A's call ends."""
+    """Let A record and call x, B take over, and the call of A end; return the error of A."""
 
     def work() -> None:
         with site.session("a@here") as a:
@@ -245,7 +245,7 @@ def test_a_refused_compaction_loses_nothing(log: str) -> None:
 
 
 class DelayedStore:
-    """A store whose client lost one request: it arrives when told."""
+    """A store whose requests can be delayed: they arrive when the test makes them."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store, self.lose, self.late = store, False, list[Callable[[], object]]()
@@ -297,7 +297,7 @@ def test_a_held_lock_refuses_others_and_readers_see_the_holder(log: str) -> None
 
 
 def test_a_superseded_apply_stops_and_saves_its_running_call() -> None:
-    """Through the executor: the state is lost while a is made."""
+    """The state is lost during the create call of a."""
     bench, saved = Bench(), dict[str, bytes]()
 
     def take_over() -> None:

@@ -12,13 +12,13 @@ from tests.promises.schedules import Schedule, run_schedule
 from tests.promises.seeded_bugs import BUGS, PassThroughStore, schedules_until_found
 
 SCHEDULES = int(os.environ.get("DTM_SCHEDULES", "800"))
-"""How many schedules in all; the same seeds each time, more of them where there is time."""
+"""The number of schedules in all. The seeds are the same each time."""
 PARTS = 10
 
 
 @pytest.fixture(autouse=True)
 def one_processor() -> Iterator[None]:
-    """Threads that take turns hand over to each other five times faster on one processor."""
+    """Use one processor: threads that take turns are five times faster on it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Any state and one operation that fails or dies: the state is valid, the next run completes."""
+"""Any runs that fail or crash: the state stays valid, and one more run completes it."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from engine.state import State
 from tests.engine.fake_system import Bench, config, tool
 
 EXAMPLES = int(os.environ.get("DTM_EXAMPLES", "50"))
-"""Histories to try; CI sets 500."""
+"""Sequences of runs to try; CI sets 500."""
 
 NAMES = "abcdef"
 
@@ -67,7 +67,7 @@ class CrashingStore:
 
 @dataclass(frozen=True)
 class FaultyRun:
-    """One run: the config (None: destroy), the calls that fail, and the writes until its death."""
+    """One run: the config (None: destroy), the calls that fail, and the writes before a crash."""
 
     wanted: Config | None
     faults: dict[str, Exception]
@@ -79,7 +79,7 @@ class FaultyRun:
 def configs(draw: st.DrawFn) -> Config:
     """Draw up to five tools in any order; each may depend on and refer to earlier ones.
 
-    `c` and `f` are two names of one thing, never both wanted.
+    `c` and `f` are two names of one resource and never both in the config.
     """
     names = draw(st.permutations(NAMES))[: draw(st.integers(0, len(NAMES)))]
     names = [name for name in names if name != "f" or "c" not in names]
@@ -101,7 +101,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 
 def address(name: str) -> str:
-    """Two plugins, one with closed and one with open outputs."""
+    """Return the address of a name: the plugin `plain` has closed outputs, `open` open ones."""
     return f"{'open' if name in 'be' else 'plain'}.{name}"
 
 
@@ -129,7 +129,7 @@ FAULTY_RUNS = st.builds(
 
 
 def run(bench: Bench, wanted: Config | None) -> ApplySummary | None:
-    """Apply or destroy; None if there is nothing to do."""
+    """Apply or destroy; return None if there is nothing to do."""
     with bench.session() as session:
         if wanted is None:
             live = refresh.read(config(), session.state, bench.operations)
@@ -156,29 +156,29 @@ def fault(error: Exception) -> Any:
 
 
 def run_with_faults(bench: Bench, faulty_run: FaultyRun, store: Store) -> None:
-    """One run in which things go wrong."""
+    """Run once with faults, and with a crash if one is planned."""
     bench.system.faults = {call: [fault(error)] for call, error in faulty_run.faults.items()}
     if faulty_run.writes is not None:
         bench.store = CrashingStore(store, faulty_run.writes, arrives=faulty_run.arrives)
     try:
         run(bench, faulty_run.wanted)
     except DtmError:
-        assert faulty_run.writes is not None, "only a death may end a run with an error"
+        assert faulty_run.writes is not None, "only a crash may end a run with an error"
     finally:
         bench.store, bench.system.faults = store, {}
 
 
 def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> None:
-    """Check that every edge has a target, and that every live thing is recorded or begun.
+    """Check that every dependency exists, and that every live resource is recorded or begun.
 
-    Where no order is right for all, a tool may be deleted while an entry still depends on it, if
-    the `wanted` config drops that dependency.
+    If no order satisfies all dependencies, a tool may be deleted while an entry still depends on
+    it, provided that the `wanted` config drops that dependency.
     """
     needs = {spec.address: set(spec.depends_on) for spec in wanted.tools} if wanted else {}
     for entry in state.entries.values():
         lost = set(entry.depends_on) - set(state.entries)
         assert not lost & needs.get(entry.address, lost), (
-            f"{entry.address} depends on what is not there"
+            f"{entry.address} depends on a missing entry"
         )
         assert entry.pending is None or entry.pending.action in {action.value for action in Action}
         assert entry.resource is not None or entry.pending is not None
@@ -188,7 +188,7 @@ def check_valid(state: State, bench: Bench, wanted: Config | None = None) -> Non
 
 
 def check_complete(bench: Bench, wanted: Config | None) -> None:
-    """One run without disturbance does all that is left, and then there is nothing to do."""
+    """Check that a run without faults completes everything, and the next has nothing to do."""
     summary = run(bench, wanted)
     assert summary is None or (summary.failed, summary.skipped) == ((), ())
     assert run(bench, wanted) is None

@@ -1,4 +1,4 @@
-"""Secrets through whole runs: what is recorded, how a rotation shows, and what is refused first."""
+"""Secrets in whole runs: what is recorded, how a rotation shows, and what is refused first."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_a_rotated_secret_is_a_changed_option_not_drift(options: Any, live: str)
     assert (change.action, change.reason) == (Action.UPDATE, Reason.CHANGED)
     assert [field.path for field in change.fields] == [("value",)]
     assert bench.system.things["a"]["value"] == live
-    # It reads its secret where we do.
+    # The provider reads the secret from the same source as dtm.
     bench.system.things["a"]["value"] = live.replace("token-1", "token-2")
     change = changes(bench, config(tool("a", value=options("token-2"))))["a"]
     assert [field.path for field in change.fields] == [("value",)]
@@ -155,15 +155,15 @@ def test_a_name_similar_to_a_secret_is_accepted() -> None:
 
 
 def test_an_id_with_a_secret_is_not_recorded_but_identified() -> None:
-    class Telling(Thing):
-        """Calls its things by more than their key."""
+    class SecretId(Thing):
+        """A plugin whose resource IDs contain more than the key."""
 
         def _describe(self, key: str) -> Resource | None:
             found = super()._describe(key.partition("/")[0])
             return found and replace(found, id=f"{key.partition('/')[0]}/token-1")
 
-    class TellingBlind(Telling, Blind):
-        """Has no other way to find them."""
+    class SecretIdBlind(SecretId, Blind):
+        """A plugin that has such IDs and no identity."""
 
     bench = Bench()
 
@@ -171,7 +171,7 @@ def test_an_id_with_a_secret_is_not_recorded_but_identified() -> None:
         with bench.session() as session:
             used = replace(
                 bench.operations,
-                providers={"thing": Telling(bench.system), "blind": TellingBlind(bench.system)},
+                providers={"thing": SecretId(bench.system), "blind": SecretIdBlind(bench.system)},
             )
             plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
             return executor.apply(plan, wanted, session, used, emit=bench.events.append)
@@ -186,11 +186,11 @@ def test_an_id_with_a_secret_is_not_recorded_but_identified() -> None:
         run(both)
 
 
-# What is missed before anything runs
+# Missing values that are reported before any call
 
 
-class Using(Blind):
-    """Needs its value for a delete, and says so."""
+class NeedsOption(Blind):
+    """A plugin that needs an option for a delete and reports it as missing."""
 
     def missing_requirements(self, options: Any) -> list[str]:
         return [
@@ -220,7 +220,8 @@ def test_a_missing_secret_in_a_text_is_reported_before_any_call(source: str, hin
     apply(bench, config(tool("blind.a", value=Secret("token-1", (source,)))))
     with bench.session() as session:
         used = replace(
-            bench.operations, providers={**bench.operations.providers, "blind": Using(bench.system)}
+            bench.operations,
+            providers={**bench.operations.providers, "blind": NeedsOption(bench.system)},
         )
         live = refresh.read(config(), session.state, used)
         plan = plan_removal(config(), session.state, live, used)

@@ -1,4 +1,4 @@
-"""Carrying out plans: order, parallelism, failures, interruption, records at every moment."""
+"""Carrying out plans: order, parallelism, failures, interruptions, and records."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ from tests.engine.fake_system import Bench, Thing, at, config, ref, tool
 
 
 def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
-    """Read, plan, apply, as `dtm apply -y`."""
+    """Read, plan and apply, as `dtm apply -y`."""
     resolutions = options.pop("resolutions", None)
     control = controlled(**options)
     with bench.session() as session:
@@ -60,7 +60,7 @@ def apply(bench: Bench, wanted: Config, **options: Any) -> ApplySummary:
 def controlled(
     parallelism: int = PARALLELISM, stop: StopRequest | None = None, **environment: Any
 ) -> RunControl:
-    """How a run goes that pauses for nothing, unless a `sleep` is given."""
+    """Return the settings of a run without pauses, unless a `sleep` is given."""
     surroundings = Environment(**{"sleep": _no_sleep, **environment})
     return RunControl(parallelism, surroundings, stop or StopRequest())
 
@@ -103,7 +103,7 @@ def numbered(text: str, reference: Any) -> Interpolation:
     return Interpolation((text, reference))
 
 
-# What is done and recorded
+# Calls and records
 
 
 def test_an_apply_creates_records_and_leaves_nothing_to_do() -> None:
@@ -234,7 +234,7 @@ def test_an_unresolvable_reference_is_a_failure_not_a_skip() -> None:
     assert set(pendings(bench)) == {"a"}
 
 
-# Errors: how many calls are made, and what is known afterwards
+# Errors: the number of calls, and the recorded state
 
 UNKNOWN_OUTCOME = OutcomeUnknownError("no answer")
 PASSING = ProviderError("busy", retryable=True)
@@ -488,11 +488,11 @@ def test_dependencies_and_protection_are_rewritten_uncalled() -> None:
 
 
 class DiedError(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 def crashed(bench: Bench, fault: str, wanted: Config) -> None:
-    """A run that dies inside a call: its records end with the begin."""
+    """Run until a crash during a call; the begin record is the last one."""
 
     def emit(event: Event) -> None:
         if isinstance(event, ApplyStart):
@@ -528,7 +528,7 @@ def test_the_token_is_the_same_in_every_attempt_and_recovery() -> None:
     assert len(set(tokens)) == 2
 
 
-# What a person must say or provide first
+# What a user must decide or provide first
 
 
 def test_an_unknown_outcome_must_be_resolved_before_any_change() -> None:
@@ -578,7 +578,7 @@ def test_a_missing_delete_secret_is_reported_before_any_call() -> None:
     assert bench.system.count("create") == 0
 
 
-class Needy(Thing):
+class NeedsProgram(Thing):
     def missing_requirements(self, options: Any) -> list[str]:
         return ["the program frobnicate is not installed"] if options.key else []
 
@@ -586,17 +586,18 @@ class Needy(Thing):
 def test_missing_requirements_are_reported_before_any_call() -> None:
     bench, wanted = Bench(), config(tool("a"), tool("open.b"))
     used = replace(
-        bench.operations, providers={**bench.operations.providers, "thing": Needy(bench.system)}
+        bench.operations,
+        providers={**bench.operations.providers, "thing": NeedsProgram(bench.system)},
     )
     with bench.session() as session:
         plan = make_plan(wanted, session.state, refresh.read(wanted, session.state, used), used)
         with pytest.raises(PlanError, match="thing/a: the program frobnicate is not installed"):
             executor.apply(plan, wanted, session, used, emit=bench.events.append)
     assert bench.system.count("create") == 0
-    assert list(bench.store.list("")) == []  # a refused run leaves nothing behind
+    assert list(bench.store.list("")) == []  # a refused run writes nothing
 
 
-class Copying(Thing):
+class CopiesFile(Thing):
     def input_paths(self, options: Any) -> dict[str, str]:
         return {} if options.value is None else {"value": options.value}
 
@@ -629,7 +630,7 @@ def test_a_missing_path_is_reported_before_any_call(
     used = replace(
         bench.operations,
         base_dir=tmp_path,
-        providers={**bench.operations.providers, "thing": Copying(bench.system)},
+        providers={**bench.operations.providers, "thing": CopiesFile(bench.system)},
     )
     with bench.session() as session:
         plan = make_plan(
@@ -775,7 +776,7 @@ def test_an_internal_error_in_a_worker_fails_only_its_step(
     assert {error.message for error in events(bench, ApplyErrored)} == {
         "internal error at this step: RuntimeError: a bug"
     }
-    # Whether the call was made is not known, so the begin records stand.
+    # It is unknown whether the call was made, so the operations stay recorded as begun.
     assert set(pendings(bench)) == {"a", "b"}
 
 
@@ -852,11 +853,11 @@ def test_a_superseded_run_starts_nothing_more_and_reports_it() -> None:
     assert at("c") in summary_of(bench).skipped
 
 
-# Running ahead
+# Begin records ahead of their calls
 
 
-class Counting:
-    """A store that counts and slows down writes."""
+class CountingStore:
+    """A store that counts its writes and delays them."""
 
     def __init__(self, bench: Bench, seconds: float) -> None:
         self.store, self.seconds, self.writes = bench.store, seconds, 0
@@ -875,7 +876,7 @@ def test_begin_records_run_ahead_only_with_an_identity(plugin: str, least: int, 
     bench = Bench()
     ahead: list[int] = []
     wanted = config(*(tool(f"{plugin}.n{i}") for i in range(100)))
-    store: Any = Counting(bench, 0.01)
+    store: Any = CountingStore(bench, 0.01)
     bench.store = store
     with bench.session() as session:
 

@@ -1,4 +1,4 @@
-"""Reading the world: how often, with which options, and what becomes of failures."""
+"""Reading live resources: how often, with which options, and how failures are reported."""
 
 import threading
 import time
@@ -29,12 +29,12 @@ from tests.engine.fake_system import (
 )
 
 
-def there(*keys: str) -> FakeSystem:
+def system_with(*keys: str) -> FakeSystem:
     return FakeSystem({key: {"value": None, "color": "red", "serial": 1} for key in keys})
 
 
 def test_recorded_and_identifiable_new_tools_are_read_once() -> None:
-    system = there("a", "b", "gone-from-config")
+    system = system_with("a", "b", "gone-from-config")
     wanted = config(
         tool("a"),
         tool("b", "a", value=ref("a.value")),
@@ -62,7 +62,7 @@ def test_recorded_and_identifiable_new_tools_are_read_once() -> None:
 
 
 def test_a_moved_tool_is_read_once_under_its_old_name() -> None:
-    system = there("a")
+    system = system_with("a")
     live = read(config(tool("b", key="a")), state(entry("a")), operations(system))
     assert system.calls == ["read a"]
     assert list(live.resources) == [at("a")]
@@ -86,7 +86,7 @@ def test_an_unfinished_tool_is_looked_up_by_its_recorded_options(
 
 
 def test_an_adopted_resource_is_read_by_the_given_id() -> None:
-    system = there("id-7")
+    system = system_with("id-7")
     known = state(entry("blind.a", created=False, pending=pending("create")))
     live = read(
         config(tool("blind.a")),
@@ -98,8 +98,8 @@ def test_an_adopted_resource_is_read_by_the_given_id() -> None:
     assert live.resources[at("blind.a")] is not None
 
 
-class Seen(Thing):
-    """Remembers the options it was given."""
+class RecordingThing(Thing):
+    """A plugin that keeps the options of its calls."""
 
     def read(self, options: Any, resource: Any, call: Any) -> Any:
         self.system.tokens.append(str(options.token))
@@ -124,10 +124,12 @@ class Seen(Thing):
 def test_reads_use_options_of_the_config_or_recorded_ones(
     wanted: Any, secrets: dict[str, str], token: str | None
 ) -> None:
-    system = there("a")
+    system = system_with("a")
     known = state(entry("a", token=Secret("at first", ("env T",))))
     used = operations(system, secrets)
-    used = type(used)({**providers(system), "thing": Seen(system)}, used.base_dir, used.recall)
+    used = type(used)(
+        {**providers(system), "thing": RecordingThing(system)}, used.base_dir, used.recall
+    )
     live = read(config(*([wanted] if wanted else []), tool("b")), known, used)
     if token is None:
         assert system.tokens == [""]
@@ -139,8 +141,8 @@ def test_reads_use_options_of_the_config_or_recorded_ones(
         assert token in system.tokens
 
 
-class Placed(Thing):
-    """Finds its things by their key alone, as a file is found by its path."""
+class KeyOnlyThing(Thing):
+    """A plugin that finds resources by their key alone, as `file` does by path."""
 
     def read(self, options: Any, resource: Any, call: Any) -> Any:
         str(options.key)
@@ -166,9 +168,11 @@ NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
 def test_a_resource_named_by_a_secret_needs_a_recorded_one(
     wanted: Any, env: dict[str, str], outcome: str
 ) -> None:
-    system = there("x-old.txt", "x-new.txt", "y.txt")
+    system = system_with("x-old.txt", "x-new.txt", "y.txt")
     used = operations(system, env)
-    used = type(used)({**providers(system), "thing": Placed(system)}, used.base_dir, used.recall)
+    used = type(used)(
+        {**providers(system), "thing": KeyOnlyThing(system)}, used.base_dir, used.recall
+    )
     live = read(config(*([wanted] if wanted else [])), state(entry("a", key=NAMED)), used)
     if live.failed:
         problem = "T is not set (option key needs it)."
@@ -187,7 +191,7 @@ def test_all_failures_are_collected_and_plugin_bugs_are_named() -> None:
 
         return [fault]
 
-    system = there("ok")
+    system = system_with("ok")
     system.faults = {
         "read a": fail(AuthError("token lacks scope repo")),
         "read b": fail(ProviderError("no route to host")),
@@ -226,7 +230,7 @@ def test_reads_run_in_parallel_up_to_the_limit() -> None:
 
 def test_a_hanging_read_is_given_up_and_the_others_go_on() -> None:
     hold = threading.Event()
-    system = there("a", "b")
+    system = system_with("a", "b")
     system.faults = {"read a": [hold.wait]}
     tools = [tool("a"), tool("b")]
     tools[0] = type(tools[0])(tools[0].address, tools[0].options, timeouts=Timeouts(read=0.0))
@@ -266,7 +270,7 @@ def test_an_interrupt_cancels_reads_and_waits_for_them() -> None:
 
 
 def test_secrets_in_reported_resources_are_marked() -> None:
-    system = there("a")
+    system = system_with("a")
     used = operations(system)
     live = read(config(), state(entry("a")), used)
     found = live.resources[at("a")]

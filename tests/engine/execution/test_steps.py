@@ -1,4 +1,4 @@
-"""Which step waits for which."""
+"""The order of steps."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def change(name: str, action: Action, *needs: str, rewrite: bool = False) -> Cha
 
 
 def scheduled(changes: list[Change], known: dict[str, str]) -> list[str]:
-    """Steps in order: `+a` makes, `-a` ends."""
+    """Return the steps in order: `+a` for the phase APPLY of a, `-a` for REMOVE."""
     recorded = state(*(entry(name, *needs.split()) for name, needs in known.items()))
     found = topological_order(plan_steps(Plan(StateId("lineage", 3), "", tuple(changes)), recorded))
     return [("-" if step.phase is Phase.REMOVE else "+") + step.address.instance for step in found]
@@ -67,7 +67,7 @@ def test_apply_follows_dependencies_and_removal_reverses_them(
 
 
 def test_only_preferred_edges_are_left_out_in_a_cycle() -> None:
-    """`x` used `d`, which used `q`; now `x` uses `q` itself, `d` goes and `q` is replaced."""
+    """`x` used `d`, which used `q`; now `x` uses `q`, `d` is deleted and `q` is replaced."""
     changes = [
         change("q", Action.REPLACE),
         change("x", Action.UPDATE, "q"),
@@ -78,7 +78,7 @@ def test_only_preferred_edges_are_left_out_in_a_cycle() -> None:
 
 
 def test_preferred_edges_of_a_cycle_do_not_affect_others() -> None:
-    """`b` cannot wait for the new `c`; but `d` can stay until `a` does without it."""
+    """`b` cannot wait for the new `c`, but `d` can stay until `a` no longer uses it."""
     changes = [
         change("c", Action.REPLACE),
         change("b", Action.REPLACE, "c"),

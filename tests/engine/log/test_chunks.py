@@ -1,4 +1,4 @@
-"""A full head's way into a chunk: no chunk is named that may not be there."""
+"""Moving records into a chunk: a head never names a chunk that may not exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.state import StateEntry
 
 
 class ChunklessStore(MemoryStore):
-    """Fails in an unexpected way where a chunk is to be written."""
+    """A store that fails in an unexpected way when a chunk is written."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         """See `engine.ports.Store.write`."""

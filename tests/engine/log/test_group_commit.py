@@ -1,4 +1,4 @@
-"""Group commit: few writes for many callers, and none goes on before others can read its record."""
+"""Group commit: few writes for many callers; a caller continues once its record is durable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from engine.session.reading import read_state
 
 THREADS, PAUSE = 100, 0.02
 EACH = int(os.environ.get("DTM_GROUP_RECORDS", "100"))
-"""Records per thread; 1,000 take about half a minute."""
+"""Records for each thread; 1,000 take about half a minute."""
 WATCH = """
 import json, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ for line in sys.stdin:
 
 
 class SlowStore:
-    """A local store far away: each write takes 20 ms; it cannot append."""
+    """A store that cannot append and needs 20 ms for each write, as a remote one."""
 
     def __init__(self, directory: Path) -> None:
         self._store, self.writes = LocalStore(directory), 0
@@ -70,7 +70,7 @@ def run_in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def test_a_hundred_callers_share_a_few_writes(tmp_path: Path) -> None:
-    """On a store of 20 ms: as many writes as one thread has records are ideal."""
+    """On a slow store the ideal number of writes is the number of records of one thread."""
     store = SlowStore(tmp_path)
 
     def work(thread: int) -> None:
@@ -167,7 +167,7 @@ def test_compaction_does_not_block_callers() -> None:
 
 
 def test_a_session_takes_linear_time_in_its_records(tmp_path: Path) -> None:
-    """Snapshots cost a bounded multiple of the log, however long it grows.
+    """Check that the bytes of all snapshots are a bounded multiple of those of the log.
 
     A fold waits for a log as long as the state, so each costs what was logged since the last one.
     How many there are depends on how the records fall into batches: 4 to 8 times the log. A fold at

@@ -1,4 +1,4 @@
-"""Earlier snapshots: which there are, what is in them, which are dropped."""
+"""The history: which snapshots are kept, what they contain, which are pruned."""
 
 from __future__ import annotations
 

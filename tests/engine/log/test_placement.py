@@ -1,4 +1,4 @@
-"""The log inside the state file, moving it, and settings that contradict where it stands."""
+"""The inline log, moving the log, and settings that contradict the placement."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_required_separate_log_never_falls_back_to_inline() -> None:
 
 
 def move(store: Store, log: str, name: str = "") -> bool:
-    """Move the log, and make a tool in the same session."""
+    """Move the log, and create a tool in the same session."""
     with new_session(store, AUTO) as session:
         moved = session.move_log(log)
         if moved and name:
@@ -298,7 +298,7 @@ def test_a_superseded_session_is_refused(slow: str, moves: bool) -> None:
 @pytest.mark.parametrize("log", [AUTO, INLINE])
 @pytest.mark.parametrize("call", range(1, 6))
 def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> None:
-    """A snapshot that was put there by hand, and a death in the middle of claiming it."""
+    """A snapshot written by hand, and a crash during the claim of it."""
     store = MemoryStore("m")
     run(store, SEPARATE, "a")
     kept = store.read(KEY)

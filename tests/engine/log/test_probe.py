@@ -1,4 +1,4 @@
-"""The probe of conditional writes: it finds, reports and records each planted weakness."""
+"""The probe of conditional writes: it detects, reports and records each planted weakness."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT = "2026-01-01T00:00:00.000000Z"
 
 
 class IgnoresAbsence(MemoryStore):
-    """`expect=None` overwrites what is there."""
+    """A store in which `expect=None` overwrites an existing object."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if expect is None:
@@ -34,7 +34,7 @@ class IgnoresAbsence(MemoryStore):
 
 
 class IgnoresVersions(MemoryStore):
-    """As S3 was before conditional writes: a stale replacement overwrites what is there."""
+    """A store that accepts stale versions, as S3 did before conditional writes."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         found = self.read(key)
@@ -44,7 +44,7 @@ class IgnoresVersions(MemoryStore):
 
 
 class RefusesVersions(IgnoresAbsence):
-    """As Ceph RGW on a versioned bucket: it also refuses every replacement, the right one too."""
+    """A store that refuses current versions too, as Ceph RGW on a versioned bucket."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if expect is None:
@@ -53,7 +53,7 @@ class RefusesVersions(IgnoresAbsence):
 
 
 class LetsRacersIn(MemoryStore):
-    """As OpenStack Swift: alone it refuses, but it looks first and writes later."""
+    """A store that checks first and writes later, as OpenStack Swift: racers all succeed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -71,14 +71,14 @@ class LetsRacersIn(MemoryStore):
         return super().write(key, data, expect=found.version if found else None)
 
 
-def tried(store: MemoryStore, *, supports_lock: bool = True) -> Probe:
+def run_probe(store: MemoryStore, *, lock_native: bool = True) -> Probe:
     environment = Environment(date=lambda: datetime.fromisoformat(AT), rng=random.Random(1))
-    return probe(StateStore(store, KEY, environment), lock_native=supports_lock)
+    return probe(StateStore(store, KEY, environment), lock_native=lock_native)
 
 
 def test_a_correct_store_passes_and_no_probe_key_remains() -> None:
     store = MemoryStore("m")
-    found = tried(store)
+    found = run_probe(store)
     assert {trial.name: trial.kept for trial in found.trials} == {
         CREATE: True,
         SWAP: True,
@@ -110,7 +110,7 @@ def test_a_correct_store_passes_and_no_probe_key_remains() -> None:
 def test_a_weak_store_is_detected_and_alternatives_are_named(
     store: MemoryStore, broken: set[str], did: str
 ) -> None:
-    found = tried(store)
+    found = run_probe(store)
     assert {trial.name for trial in found.trials if not trial.kept} == broken
     refusal = found.refusal(lock_native=True)
     assert refusal is not None and did in refusal.message and not found.supports_lock
@@ -125,7 +125,7 @@ def test_a_weak_store_is_detected_and_alternatives_are_named(
 
 
 def test_the_race_is_run_only_for_a_native_lock() -> None:
-    assert {trial.name for trial in tried(MemoryStore("m"), supports_lock=False).trials} == {
+    assert {trial.name for trial in run_probe(MemoryStore("m"), lock_native=False).trials} == {
         CREATE,
         SWAP,
     }
@@ -143,7 +143,7 @@ def test_only_key_probes_the_state_file_without_changing_it(store: MemoryStore) 
 
 
 def test_a_verdict_survives_encoding_and_decoding() -> None:
-    found = tried(IgnoresAbsence("m"))
+    found = run_probe(IgnoresAbsence("m"))
     assert Probe.recorded(found.record()) == found
     assert (
         Probe.recorded({}) is None
@@ -172,7 +172,7 @@ def run(store: MemoryStore, verdict: Probe | None, log: str = AUTO) -> None:
 @pytest.mark.parametrize("log", [AUTO, INLINE])
 def test_the_verdict_is_written_with_the_first_state(log: str) -> None:
     store = MemoryStore("m")
-    verdict = tried(store)
+    verdict = run_probe(store)
     run(store, verdict, log)
     assert Probe.recorded(read_state(StateStore(store, KEY)).state.probe) == verdict
     run(store, None, log)
@@ -194,7 +194,7 @@ def test_an_unsafe_store_is_refused_before_any_operation(
     known: bool,
 ) -> None:
     store = IgnoresVersions("m")
-    verdict = tried(store) if known else Probe(f"memfs://m/{KEY}", AT)
+    verdict = run_probe(store) if known else Probe(f"memfs://m/{KEY}", AT)
     with pytest.raises(StoreError, match="cannot protect a state"):
         run(store, verdict)
     assert not read_state(StateStore(store, KEY)).state.entries
@@ -210,14 +210,14 @@ def test_a_lost_answer_gives_no_verdict() -> None:
 
     store = Silent("m")
     with pytest.raises(OutcomeUnknownError):
-        tried(store)
+        run_probe(store)
     assert list(store.list("")) == []
     with pytest.raises(ConflictError):
         store.write(KEY, b"", expect="9")
 
 
 class RefusesReplacements(MemoryStore):
-    """A key can be made but never replaced: every version is refused, the present one too."""
+    """A store in which a key can be created, but not replaced by any version."""
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if expect is not None:

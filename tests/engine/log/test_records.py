@@ -1,4 +1,4 @@
-"""Records, head, chunks and replay as values."""
+"""The values of the log: records, head, chunks, and applying records to a snapshot."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def tool(name: str, pending: Pending | None = None) -> ToolForm:
     return ToolForm(name, "i", [], {"n": name}, False, {"id": name, "outputs": {}}, pending)
 
 
-def replayed(*applied: Record) -> Replay:
+def apply_records(*applied: Record) -> Replay:
     replay = Replay(EMPTY_STATE_FILE)
     replay.apply([CLAIM, *applied])
     return replay
@@ -149,36 +149,40 @@ def test_a_damaged_chunk_is_an_error_with_its_location(data: bytes) -> None:
 
 def test_begin_and_done_leave_a_finished_entry() -> None:
     begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
-    assert replayed(begin).tools == {"a_i": tool("a", PENDING)}
-    assert replayed(begin, Done(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
-    assert replayed(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {
+    assert apply_records(begin).tools == {"a_i": tool("a", PENDING)}
+    assert apply_records(begin, Done(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
+    assert apply_records(begin, Done(2, "a_i", 1, None, {"id": "r"})).tools["a_i"].resource == {
         "id": "r"
     }
-    assert replayed(begin, Done(2, "a_i", 1)).tools == {}
+    assert apply_records(begin, Done(2, "a_i", 1)).tools == {}
 
 
 def test_a_begin_record_without_an_entry_keeps_the_current_one() -> None:
-    done = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")), Done(2, "a_i", 1, tool("a")))
+    done = apply_records(
+        Begin(1, "a_i", "create", "then", tool=tool("a")), Done(2, "a_i", 1, tool("a"))
+    )
     done.apply([Begin(1, "a_i", "create", "then")])
     assert done.tools == {"a_i": tool("a", PENDING)}
 
 
 def test_a_failure_stays_unfinished_with_its_message() -> None:
-    failed = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")), Failed(2, "a_i", 1, "no"))
+    failed = apply_records(
+        Begin(1, "a_i", "create", "then", tool=tool("a")), Failed(2, "a_i", 1, "no")
+    )
     pending = failed.tools["a_i"].pending
     assert pending is not None and pending.message == "no" and pending.action == "create"
 
 
 def test_cancelled_moved_and_outputs_records_are_applied() -> None:
     begin = Begin(1, "a_i", "create", "then", tool=tool("a"))
-    assert replayed(begin, Cancelled(2, "a_i", 1)).tools == {}
-    assert replayed(begin, Cancelled(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
-    assert replayed(begin, Moved(2, "a_i", tool("b"))).tools == {"b_i": tool("b")}
-    assert replayed(OutputsSet(1, {"x": 1})).outputs == {"x": 1}
+    assert apply_records(begin, Cancelled(2, "a_i", 1)).tools == {}
+    assert apply_records(begin, Cancelled(2, "a_i", 1, tool("a"))).tools == {"a_i": tool("a")}
+    assert apply_records(begin, Moved(2, "a_i", tool("b"))).tools == {"b_i": tool("b")}
+    assert apply_records(OutputsSet(1, {"x": 1})).outputs == {"x": 1}
 
 
 def test_next_snapshot_depends_only_on_snapshot_records_and_id() -> None:
-    after = replayed(OutputsSet(1, {"x": 1}), End("t1"))
+    after = apply_records(OutputsSet(1, {"x": 1}), End("t1"))
     document = after.next_snapshot("new")
     assert (document.id, document.serial, document.lineage, document.salt, document.home) == (
         "new",
@@ -188,7 +192,7 @@ def test_next_snapshot_depends_only_on_snapshot_records_and_id() -> None:
         "home",
     )
     assert document.dtm == "0.1" and document.written is not None and document.written.at == "t1"
-    again = replayed(OutputsSet(1, {"x": 1}), End("t1")).next_snapshot("new")
+    again = apply_records(OutputsSet(1, {"x": 1}), End("t1")).next_snapshot("new")
     assert again == document
     later = Replay(document)
     later.apply([Claim("s2", "t2", "me", "apply", "0.2", "other", "pepper", "home")])
@@ -197,9 +201,9 @@ def test_next_snapshot_depends_only_on_snapshot_records_and_id() -> None:
 
 def test_a_record_of_an_unknown_tool_is_damage() -> None:
     with pytest.raises(StateError, match="a_i"):
-        replayed(Begin(1, "a_i", "create", "then"))
+        apply_records(Begin(1, "a_i", "create", "then"))
 
 
 def test_unfinished_operations_are_found_by_session() -> None:
-    replay = replayed(Begin(1, "a_i", "create", "then", tool=tool("a")))
+    replay = apply_records(Begin(1, "a_i", "create", "then", tool=tool("a")))
     assert replay.has_unfinished("s") and not replay.has_unfinished("other")

@@ -1,4 +1,4 @@
-"""Background renewal of a lock, and the messages about it; the locker contract has the rules."""
+"""The renewal of a lock, and the events about it; the locker contract has the other rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from engine.session.locking import HeldLock, LockOptions, acquire, break_lock
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def have(
+def hold(
     locker: Locker, events: list[Event], *, lease: float = 30.0, background: bool = False
 ) -> HeldLock:
     return acquire(
@@ -93,7 +93,7 @@ def test_a_holder_is_named_by_the_fields_that_it_has(record: bytes, name: str, r
 
 def test_the_thread_renews_the_lock_until_its_release() -> None:
     locker, events = ObjectLocker(MemoryStore()), list[Event]()
-    held = have(locker, events, lease=0.09, background=True)
+    held = hold(locker, events, lease=0.09, background=True)
     seen: set[str] = set()
     until = time.monotonic() + 5
     while len(seen) < 4:
@@ -110,7 +110,7 @@ def test_the_thread_renews_the_lock_until_its_release() -> None:
 
 def test_the_thread_ends_when_the_lock_is_lost() -> None:
     locker = ObjectLocker(MemoryStore())
-    held = have(locker, [], lease=0.09, background=True)
+    held = hold(locker, [], lease=0.09, background=True)
     break_lock(locker, KEY, "me")
     until = time.monotonic() + 5
     while held.lost is None:
@@ -134,18 +134,18 @@ def test_a_failed_renewal_warns_once_and_keeps_the_lock(error: Exception, told: 
         ObjectLocker(MemoryStore()),
         put=[CallFault(), CallFault(error), CallFault(error), CallFault(), CallFault(error)],
     )
-    held = have(locker, events)
+    held = hold(locker, events)
     assert [held.renew() for _ in range(4)] == [False, False, True, False]
     assert held.lost is None
     notices = [event.message for event in events if isinstance(event, Notice)]
-    # Once for each time that it stops working.
+    # One warning for each outage.
     assert notices == [f"the lock could not be renewed: {told}"] * 2
     held.release()
 
 
 def test_a_lock_renewed_meanwhile_is_still_broken() -> None:
     plain = ObjectLocker(MemoryStore())
-    held = have(plain, [])
+    held = hold(plain, [])
     broken = break_lock(FaultyLocker(plain, remove=[CallFault(before_call=held.renew)]), KEY, "me")
     assert broken.info is not None
     assert plain.read(KEY) is None
@@ -205,7 +205,7 @@ def test_waiting_events_are_rare_unless_counting_down() -> None:
         (30.0, NOON - timedelta(seconds=29), False),
         (30.0, NOON - timedelta(seconds=31), True),
         (30.0, NOON + timedelta(seconds=29), False),
-        # A clock an hour ahead says nothing: worth watching.
+        # A clock that is an hour ahead proves nothing, so the lock looks dead and is watched.
         (
             30.0,
             NOON + timedelta(hours=1),
@@ -239,10 +239,10 @@ def test_the_refusal_of_an_unreadable_lock_names_the_command(background: bool) -
     store.write(f"{KEY}.lock", b"rubbish", expect=None)
     locker = ObjectLocker(store)
     with pytest.raises(LockHeldError, match="an unreadable record") as caught:
-        have(locker, [], background=background)
+        hold(locker, [], background=background)
     assert caught.value.hint.endswith("dtm force-unlock --corrupt")
     assert isinstance(break_lock(locker, KEY, ""), LockRecord)
-    have(locker, [], background=background).release()
+    hold(locker, [], background=background).release()
 
 
 def test_lock_ids_are_unique() -> None:

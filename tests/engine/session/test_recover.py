@@ -1,4 +1,4 @@
-"""Outcomes that could not be committed: where they are kept, and how they come back."""
+"""Outcomes that could not be committed: how they are saved, and how they are applied later."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_rescue_file_with_a_newer_format_is_refused() -> None:
 
 
 def _begun(store: MemoryStore) -> tuple[str, str]:
-    """A state in which `a` was begun and never ended; its lineage and the session."""
+    """Leave a state in which `a` is begun; return its lineage and the ID of the session."""
     with new_session(store) as session:
         session.begin(A, Action.CREATE, entry=replace(entry("a"), resource=None))
         return session.state.id.lineage, session.id
@@ -152,21 +152,21 @@ def test_another_outcome_warns_of_a_second_resource(known: StateEntry, says: str
     with new_session(store, lease=0) as later:
         later.begin(A, Action.CREATE)
         later.done(A, known)
-    (told,) = _recovered(store, lineage, session, Done(2, A.key, 1, None, FORM)).refused
-    assert told.startswith("data/a: the state has an outcome already") and says in told
-    assert ("twice" in told) == (known != entry("a"))
+    (message,) = _recovered(store, lineage, session, Done(2, A.key, 1, None, FORM)).refused
+    assert message.startswith("data/a: the state has an outcome already") and says in message
+    assert ("twice" in message) == (known != entry("a"))
 
 
 def test_an_operation_never_begun_is_not_rescued() -> None:
     store, saved = MemoryStore("m"), dict[str, bytes]()
 
-    def keep(name: str, data: bytes) -> str:
+    def save(name: str, data: bytes) -> str:
         saved[name] = data
         return name
 
-    def overtaken() -> None:
+    def be_superseded() -> None:
         with new_session(
-            store, environment=Environment(save_fallback=keep, background=False)
+            store, environment=Environment(save_fallback=save, background=False)
         ) as session:
             session.begin(A, Action.CREATE).wait()
             with new_session(store, lease=0):
@@ -176,14 +176,14 @@ def test_an_operation_never_begun_is_not_rescued() -> None:
             session.cancelled(Address("data", "b"))
 
     with pytest.raises(SupersededError) as caught:
-        overtaken()
+        be_superseded()
     assert caught.value.hint.startswith("1 outcome was saved to")
     (data,) = saved.values()
     assert [type(record) for record in rescue_file.decode(data, "x").records] == [Done]
 
 
-class Slow(MemoryStore):
-    """Once the network is `down` a write gets no answer, and arrives when it is up again."""
+class UnansweredStore(MemoryStore):
+    """A store whose writes get no answer while it is `down`, and arrive when it is up again."""
 
     def __init__(self, *, reads: bool) -> None:
         super().__init__("m")
@@ -198,7 +198,7 @@ class Slow(MemoryStore):
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         if not self.down:
             return super().write(key, data, expect=expect)
-        self.under_way.append(lambda: super(Slow, self).write(key, data, expect=expect))
+        self.under_way.append(lambda: super(UnansweredStore, self).write(key, data, expect=expect))
         raise OutcomeUnknownError("no answer")
 
     def up(self, *, arrives: bool) -> None:
@@ -213,17 +213,17 @@ class Slow(MemoryStore):
 )
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrives late", "never arrives"])
 def test_a_late_begin_record_is_cancelled_by_the_rescue_file(reads: bool, arrives: bool) -> None:
-    store, saved, clock = Slow(reads=reads), dict[str, bytes](), FakeClock()
+    store, saved, clock = UnansweredStore(reads=reads), dict[str, bytes](), FakeClock()
 
-    def keep(name: str, data: bytes) -> str:
+    def save(name: str, data: bytes) -> str:
         saved[name] = data
         return name
 
-    def unheard() -> None:
+    def begin_without_answer() -> None:
         with new_session(
             store,
             environment=Environment(
-                save_fallback=keep, background=False, clock=clock, sleep=clock.sleep
+                save_fallback=save, background=False, clock=clock, sleep=clock.sleep
             ),
         ) as session:
             session.flush()
@@ -235,7 +235,7 @@ def test_a_late_begin_record_is_cancelled_by_the_rescue_file(reads: bool, arrive
             session.cancelled(Address("data", "b"))
 
     with pytest.raises((StoreError, OutcomeUnknownError)) as caught:
-        unheard()
+        begin_without_answer()
     assert caught.value.hint.startswith("1 outcome was saved to")
     store.up(arrives=arrives)
     assert (A in read_state(StateStore(store, KEY)).state.entries) == arrives
@@ -247,33 +247,33 @@ def test_a_late_begin_record_is_cancelled_by_the_rescue_file(reads: bool, arrive
 
 
 def test_a_begin_record_before_a_takeover_is_cancelled() -> None:
-    """Its answer is lost, and the next look finds another session's claim on top of it."""
+    """Its answer is lost, and then the head shows the claim of another session."""
     store, saved = MemoryStore("m"), dict[str, bytes]()
     write = store.write
 
-    def overtaken(key: str, data: bytes, *, expect: Version | None) -> Version:
-        del store.write  # the method of the class is there again
+    def be_superseded(key: str, data: bytes, *, expect: Version | None) -> Version:
+        del store.write  # use the method of the class again
         write(key, data, expect=expect)
         with new_session(store, lease=0):
             pass
         raise OutcomeUnknownError("no answer")
 
-    def keep(name: str, data: bytes) -> str:
+    def save(name: str, data: bytes) -> str:
         saved[name] = data
         return name
 
-    def unheard() -> None:
+    def begin_without_answer() -> None:
         with new_session(
-            store, environment=Environment(save_fallback=keep, background=False)
+            store, environment=Environment(save_fallback=save, background=False)
         ) as session:
             session.flush()
-            store.write = overtaken  # type: ignore[method-assign]
+            store.write = be_superseded  # type: ignore[method-assign]
             with suppress(SupersededError):
                 session.begin(A, Action.CREATE).wait()
             session.cancelled(A)
 
     with pytest.raises(SupersededError):
-        unheard()
+        begin_without_answer()
     assert A in read_state(StateStore(store, KEY)).state.entries
     with new_session(store, lease=0) as session:
         assert recover(session, next(iter(saved.values())), "rescue") == RecoveryResult((A,), ())

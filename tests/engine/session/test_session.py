@@ -394,7 +394,7 @@ def test_the_retry_policy_is_used_for_every_call() -> None:
 
 
 def _between(killable: KillableClient, act: Callable[[], None]) -> None:
-    """Let `act` happen right before the next write of the snapshot."""
+    """Call `act` right before the next write of the snapshot."""
 
     def before(key: str) -> None:
         if key == KEY:
@@ -406,22 +406,22 @@ def _between(killable: KillableClient, act: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_superseded_replacement_changes_nothing(finished: bool) -> None:
-    """The next session completes the sealed log with the old content; the slow one has lost."""
+    """The next session finishes the compaction with the old content; the slow one is refused."""
     store = MemoryStore("m")
     with new_session(store) as session:
         create_tool(session, "a")
     client = Client(store, ObjectLocker(store))
     killable, other = KillableClient(client), KillableClient(client)
 
-    def get_ahead() -> None:
-        if not finished:  # the other one dies between snapshot and head
+    def supersede() -> None:
+        if not finished:  # the other session dies between snapshot and head
             other.store.after = lambda key: other.kill() if key == KEY else None
         with suppress(ProcessKilled), new_session(other.store) as quick:
             create_tool(quick, "b")
 
     def replace_all() -> None:
         with new_session(killable.store) as slow:
-            _between(killable, get_ahead)
+            _between(killable, supersede)
             slow.replace(slow.state.with_entry(entry("c")).without_entry(Address("data", "a")))
 
     with pytest.raises(SupersededError):
@@ -442,16 +442,16 @@ def test_a_foreign_snapshot_during_compaction_loses_no_record() -> None:
 
     with new_session(killable.store) as session:
         create_tool(session, "b")
-        _between(killable, lambda: _by_hand(store))
+        _between(killable, lambda: _write_by_hand(store))
     reading = read_state(StateStore(store, KEY))
     assert "replaced by other means" in reading.notice and tool_names(reading.state) == {"a"}
     with new_session(store) as session:
         create_tool(session, "c")
-    assert b"data_b" in _kept(store)
+    assert b"data_b" in _saved_log(store)
 
 
 def _sealed(client: Client) -> None:
-    """A run that dies after sealing the log and before writing the snapshot."""
+    """Leave a state whose last run died after sealing the log, before writing the snapshot."""
     killable = KillableClient(client)
 
     def drop_lock(key: str) -> None:
@@ -469,7 +469,7 @@ def test_a_foreign_snapshot_over_a_sealed_log_keeps_the_records() -> None:
     with new_session(store) as session:
         create_tool(session, "a")
     _sealed(client)
-    _by_hand(store)
+    _write_by_hand(store)
     assert "replaced by other means" in read_state(StateStore(store, KEY)).notice
     with new_session(store, lease=0) as session:
         create_tool(session, "c")
@@ -477,7 +477,7 @@ def test_a_foreign_snapshot_over_a_sealed_log_keeps_the_records() -> None:
         tool_names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
         and not read_state(StateStore(store, KEY)).notice
     )
-    assert b"data_b" in _kept(store)
+    assert b"data_b" in _saved_log(store)
 
 
 def test_a_foreign_snapshot_while_a_compaction_is_finished() -> None:
@@ -491,7 +491,7 @@ def test_a_foreign_snapshot_while_a_compaction_is_finished() -> None:
     def finish() -> None:
         with new_session(finisher.store, claim=False, lease=0) as session:
             assert tool_names(session.state) == {"a", "b"}
-            _between(finisher, lambda: _by_hand(store))
+            _between(finisher, lambda: _write_by_hand(store))
             session.claim()
 
     with pytest.raises(SupersededError):
@@ -499,16 +499,16 @@ def test_a_foreign_snapshot_while_a_compaction_is_finished() -> None:
     with new_session(store, lease=0) as session:
         create_tool(session, "c")
     assert tool_names(read_state(StateStore(store, KEY)).state) == {"a", "c"}
-    assert b"data_b" in _kept(store)
+    assert b"data_b" in _saved_log(store)
 
 
-def _by_hand(store: Store) -> None:
+def _write_by_hand(store: Store) -> None:
     found = store.read(KEY)
     assert found is not None
     store.write(KEY, found.data.replace(b'"id": "', b'"id": "0'), expect=found.version)
 
 
-def _kept(store: Store) -> bytes:
+def _saved_log(store: Store) -> bytes:
     (kept,) = store.list(f"{KEY}.history/log-")
     found = store.read(kept)
     assert found is not None
@@ -516,7 +516,7 @@ def _kept(store: Store) -> bytes:
 
 
 class SlowChunks(MemoryStore):
-    """Holds back each chunk until told."""
+    """A store that delays chunks until the test releases them."""
 
     def __init__(self) -> None:
         super().__init__("m")

@@ -1,4 +1,4 @@
-"""Places for the state of a crash test: beside the config, or in a store that worlds share."""
+"""The locations of the state in crash tests: next to the config, or in a shared store."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from dtm.app.place import open_place, settings_from_url
 from engine.ports import Locker, Store
 
 TEMPLATE = "t000"
-"""The world that all others are copied from; names are equally long, to be replaced in bytes."""
+"""The folder that all trials are copied from.
+
+All folder names have the same length, so that they can be replaced in bytes.
+"""
 
 
 class StateLocation(Protocol):
-    """Keeps one state per world, which is known by its folder's name.
+    """A location with one state for each trial folder.
 
-    `modules`: what takes long to import.
+    `modules` are those that take long to import.
     """
 
     @property
     def modules(self) -> tuple[str, ...]: ...
 
     def settings(self, name: str) -> str:
-        """The line of the config that says where the state is."""
+        """Return the line of the config with the location of the state, "" for the default."""
         ...
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
-        """The world's store, locker and key."""
+        """Return the store, the locker and the key of a folder's state."""
         ...
 
     def copy(self, folder: Path) -> None:
-        """Give a copy of the first world its own state, as if it had always been there."""
+        """Give a copy of the template folder its own state."""
         ...
 
 
 class LocalState:
-    """A file in the world itself, which came along with the copy."""
+    """A state file in the trial folder, which is copied with the folder."""
 
     modules: tuple[str, ...] = ()
 
     def settings(self, name: str) -> str:
-        """The default place needs no word."""
+        """See `StateLocation.settings`."""
         return ""
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
@@ -51,23 +54,23 @@ class LocalState:
         return LocalStore(folder), LocalLocker(folder), "devstream.state"
 
     def copy(self, folder: Path) -> None:
-        """Only the home inside the document is to be changed."""
+        """Change the home in the copied state file."""
         state = folder / "devstream.state"
         state.write_bytes(with_folder_name(state.read_bytes(), folder))
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """A state per name in a remote store, at one URL with `{name}` in it.
+    """States in a remote store, at a URL that contains `{name}`.
 
-    Endpoint and keys come from the environment.
+    Endpoint and credentials come from the environment.
     """
 
     url: str
     modules: tuple[str, ...]
 
     def settings(self, name: str) -> str:
-        """The URL."""
+        """See `StateLocation.settings`."""
         return f"state: {self.url.format(name=name)}\n"
 
     def open(self, folder: Path) -> tuple[Store, Locker | None, str]:
@@ -78,7 +81,7 @@ class SharedState:
         return location.store, location.locker(location.kind()), location.key
 
     def copy(self, folder: Path) -> None:
-        """Every object of the first world's state, under the other's name."""
+        """Copy every object of the template's state."""
         source, _, key = self.open(folder.with_name(TEMPLATE))
         target, _, other = self.open(folder)
         for name in list(source.list(key)):
@@ -90,5 +93,5 @@ class SharedState:
 
 
 def with_folder_name(data: bytes, folder: Path) -> bytes:
-    """Return the bytes of the first world, as this one would have written them."""
+    """Return bytes of the template with the name of another folder."""
     return data.replace(TEMPLATE.encode(), folder.name.encode())

@@ -1,4 +1,4 @@
-"""Death at any moment: the next run ends in the same state and world, and makes nothing twice."""
+"""A crash at any moment: the next run ends with the same state and the same live resources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.promises.crash.trials import (
 )
 
 STEP = int(os.environ.get("DTM_CRASH_STEP", "10"))
-"""One of so many kill points is tried; `make test-long` tries each, and 100 random moments."""
+"""Every STEP-th kill point is tried; `make test-long` tries all, and 100 random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "8"))
 
 

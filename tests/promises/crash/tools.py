@@ -1,6 +1,6 @@
-"""Twelve tools of three kinds, before and after.
+"""The tools of the crash tests, before and after one apply.
 
-One apply between the two creates, updates, replaces and deletes.
+The apply creates, updates, replaces and deletes tools of three plugins.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 MAKE = 'echo "$DTM_ADDRESS SIZE $DTM_TOKEN" >> effects.log'
-"""One write makes the whole resource, so a killed command has made it or has not."""
+"""One write creates the whole resource, so a killed command has created it or has not."""
 READ = (
     """grep "^$DTM_ADDRESS " effects.log | tail -n 1 """
     """| sed -n 's/^[^ ]* \\([0-9][0-9]*\\) .*/{"size": \\1}/p'"""
@@ -75,7 +75,7 @@ AFTER = [
 
 
 def write_config(folder: Path, tools: list[str], settings: str = "") -> None:
-    """The config, and the template that the repositories are scaffolded from."""
+    """Write the config, and the template that the repositories are scaffolded from."""
     (folder / "config.yaml").write_text(settings + "tools:\n" + "".join(tools), "utf-8")
     source = folder / "source"
     source.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def write_config(folder: Path, tools: list[str], settings: str = "") -> None:
 
 
 def effects(folder: Path) -> list[str]:
-    """Return a line for each thing that a command did, in order.
+    """Return a line for each effect of a command, in order.
 
     `address size token` for create and update, `address gone` for delete.
     """
@@ -92,11 +92,11 @@ def effects(folder: Path) -> list[str]:
 
 
 EXCLUDED = ("config.yaml", "devstream.state", ".devstream", "repos/", "effects.log", "home/")
-"""Files of dtm and of the test, and what is compared by other means."""
+"""Files of dtm and of the test, and those that are compared in another way."""
 
 
 def live_resources(folder: Path) -> dict[str, str]:
-    """Map every file that is not dtm's own to its digest, every repository to its history."""
+    """Return the digest of every file of a tool and the history of every repository."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""Copies of one world: a run dies in it, the next run heals it, and then the promises hold."""
+"""Trials: a run is killed in a copy of a folder, the next run repairs it, and all is compared."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.promises.crash.victim import ForkServer, KillPoint
 
 APPLY = ["apply", "--auto-approve", "--force", "--parallelism", "4"]
 PATIENT = [*APPLY, "--lock-timeout", "20s"]
-"""Waits for the lock: the next run starts so soon that the lock of the dead one looks fresh."""
+"""The next run waits for the lock, since the lock of the killed run still looks fresh."""
 
 
 class Trials:
-    """Worlds in which twelve tools are about to be created, updated, replaced, deleted or kept.
+    """Trial folders in which twelve tools are to be created, updated, replaced, deleted or kept.
 
-    `calls` are those of an undisturbed run, with their times.
+    `calls` are those of a run without a crash, with their times.
     """
 
     def __init__(self, root: Path, location: StateLocation, fork_servers: list[ForkServer]) -> None:
@@ -57,7 +57,7 @@ class Trials:
     def run(
         self, folder: Path, command: list[str], point: KillPoint | None = None
     ) -> tuple[int, list[tuple[str, float]]]:
-        """Exit code (-9 if it died) and calls of one run."""
+        """Run dtm; return its exit code (-9 if it was killed) and its calls."""
         server = self._idle.get()
         try:
             return server.run(folder, command, point)
@@ -65,7 +65,7 @@ class Trials:
             self._idle.put(server)
 
     def new_folder(self) -> Path:
-        """The world before."""
+        """Return a new copy of the template folder."""
         folder = self._root / f"t{next(self._numbers):03}"
         shutil.copytree(self._root / TEMPLATE, folder, symlinks=True)
         write_config(folder, AFTER, self._location.settings(folder.name))
@@ -73,10 +73,8 @@ class Trials:
         return folder
 
     def recorded_state(self, folder: Path) -> bytes:
-        """Return `tools` and `outputs` as bytes, as a reader sees them.
-
-        The bytes of the files may differ: an empty plan leaves the log of a dead session.
-        """
+        """Return `tools` and `outputs` of the state as bytes."""
+        # Not the bytes of the state file: an empty plan leaves the log of a killed session.
         store, locker, key = self._location.open(folder)
         document = json.loads(encode(read_state(StateStore(store, key), locker).state))
         return (
@@ -86,13 +84,13 @@ class Trials:
         )
 
     def kill_points(self) -> list[KillPoint]:
-        """Before and after each call."""
+        """Return the kill points before and after each call."""
         return [
             KillPoint(index, before) for index in range(len(self.calls)) for before in (True, False)
         ]
 
     def run_all(self, kill_points: Iterable[KillPoint]) -> int:
-        """Try each point in a world of its own, several side by side; how many of the runs died."""
+        """Try each kill point in a folder of its own; return how many runs were killed."""
         with ThreadPoolExecutor(self._workers) as pool:
             return sum(pool.map(self._trial, kill_points))
 
@@ -108,7 +106,7 @@ class Trials:
         effect = Counter(line.split()[0] for line in effects(folder)[made:])
         assert effect["command.fresh"] == 1, f"{point}: made twice: {effect}"
         assert self.run(folder, ["plan", "--detailed-exitcode"])[0] == 0, point
-        shutil.rmtree(folder)  # a world that failed stays to be looked at
+        shutil.rmtree(folder)  # the folder of a failed trial stays for inspection
         return died == -9
 
 
@@ -118,7 +116,7 @@ def last_output(folder: Path) -> str:
 
 
 def describe_kill_points(calls: list[tuple[str, float]]) -> str:
-    """The kill points, counted by name."""
+    """Return a text with the number of kill points of each call."""
     names = Counter(name for name, _ in calls)
     lines = [f"{number:4} x {name}" for name, number in sorted(names.items())]
     return "\n".join(
@@ -128,7 +126,7 @@ def describe_kill_points(calls: list[tuple[str, float]]) -> str:
 
 @contextmanager
 def fork_servers(location: StateLocation, number: int) -> Iterator[list[ForkServer]]:
-    """Processes to run in, ended on leaving."""
+    """Start fork servers, yield them, and end them."""
     started = [ForkServer(location.modules) for _ in range(number)]
     try:
         for server in started:
@@ -142,6 +140,6 @@ def fork_servers(location: StateLocation, number: int) -> Iterator[list[ForkServ
 def random_kill_points(
     calls: list[tuple[str, float]], draw: Callable[[float, float], float], number: int
 ) -> list[KillPoint]:
-    """Random times between the first and the last change of the world."""
+    """Return random moments between the first and the last change by a provider."""
     changes = [at for name, at in calls if name.endswith((".create", ".update", ".delete"))]
     return [KillPoint(delay=draw(0, max(changes) - min(changes))) for _ in range(number)]

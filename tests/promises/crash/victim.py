@@ -1,4 +1,4 @@
-"""Run dtm in a process that kills itself at a chosen call: no clean-up and no flush."""
+"""Run dtm in a process that kills itself at a chosen call, without cleanup and flush."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WATCHED: list[tuple[type, str]] = [
         for name in ("read", "create", "update", "delete")
     ),
 ]
-"""The named store calls and provider calls."""
+"""The store calls, locker calls and provider calls that are kill points."""
 
 LIMIT = 60
 """Seconds after which a run counts as hung, and ends by SIGALRM."""
@@ -49,9 +49,10 @@ LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class KillPoint:
-    """Die `before` or after the watched call number `index` (from 0).
+    """The moment to kill the process.
 
-    Or die `delay` seconds after the first change that a provider makes.
+    That is `before` or after the watched call number `index` (from 0), or `delay` seconds after the
+    first change by a provider.
     """
 
     index: int = -1
@@ -60,7 +61,7 @@ class KillPoint:
 
 
 class KillSwitch:
-    """Counts the watched calls of one process and dies where it was told to."""
+    """The counter of watched calls, which kills the process at the kill point."""
 
     def __init__(self, point: KillPoint, report: int) -> None:
         self.point, self.report = point, report
@@ -88,7 +89,7 @@ class KillSwitch:
         return call
 
     def start_timer(self, name: str) -> None:
-        """Start the clock of a random moment at the first change of the world."""
+        """Start the timer of a random moment at the first change by a provider."""
         if (
             self.point.delay is None
             or self.timer_started
@@ -102,16 +103,16 @@ class KillSwitch:
 
 
 def die() -> None:
-    """Leave without a word."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
 
 class ForkServer:
-    """A process without threads that forks the victims.
+    """A process without threads that forks the processes to kill.
 
-    Forking the test runner, which has threads, could deadlock. `modules` are slow to import, so
-    they are imported before the fork.
+    Forking the test runner, which has threads, could deadlock. `modules` are imported before the
+    fork, since they are slow to import.
     """
 
     def __init__(self, modules: Sequence[str]) -> None:
@@ -123,7 +124,7 @@ class ForkServer:
         )
 
     def ready(self) -> None:
-        """Wait until everything is imported; to be called once."""
+        """Wait until all modules are imported. Call it once."""
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
@@ -134,9 +135,9 @@ class ForkServer:
         point: KillPoint | None = None,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, list[tuple[str, float]]]:
-        """Run the command line in `folder`; return exit code and begun calls with their times.
+        """Run a command in `folder`; return its exit code and the started calls with their times.
 
-        The exit code is -9 if the process died at the point.
+        The exit code is -9 if the process was killed.
         """
         asked = point or KillPoint()
         assert self.process.stdin is not None
@@ -148,7 +149,7 @@ class ForkServer:
         return code, [(name, at) for name, at in calls]
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
@@ -157,7 +158,7 @@ class ForkServer:
 
 
 def serve() -> None:
-    """The zygote's loop: a request a line, an answer a line."""
+    """Answer requests from stdin, one JSON line each, on stdout."""
     for module in sys.argv[1:]:
         importlib.import_module(module)
     sys.stdout.write("ready\n")

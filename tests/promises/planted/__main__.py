@@ -65,7 +65,7 @@ def suite_fails(plugin: str, tests: list[str]) -> str:
 
 
 def main() -> int:
-    """Try all five."""
+    """Plant all five bugs; return 1 if one is not found."""
     hidden = 0
     for name, bug in MODEL.items():
         after = schedules_until_found(bug)

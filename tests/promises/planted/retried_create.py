@@ -1,4 +1,4 @@
-"""A planted bug: every failed call is made again, even if the provider did not allow it."""
+"""A planted bug: every failed call is retried, even if the provider does not allow it."""
 
 import engine.runtime.retry
 

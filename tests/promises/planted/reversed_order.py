@@ -1,4 +1,4 @@
-"""A planted bug: things end without waiting for those that depend on them."""
+"""A planted bug: tools are deleted without waiting for those that depend on them."""
 
 from collections.abc import Mapping
 

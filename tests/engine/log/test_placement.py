@@ -183,7 +183,7 @@ def test_moving_the_log_needs_an_undamaged_state() -> None:
         for dry_run in (False, True):
             with (
                 new_session(store, AUTO) as session,
-                pytest.raises(StateError, match="no valid"),
+                pytest.raises(StateError, match="not a valid state file"),
             ):
                 session.move_log(log, dry_run=dry_run)
 
@@ -373,7 +373,7 @@ def test_the_state_file_is_complete_only_between_runs() -> None:
         create_tool(session, "a")
         found = store.read(KEY)
         assert found is not None
-        with pytest.raises(StateError, match="while a run was at work"):
+        with pytest.raises(StateError, match="copied during a run"):
             decode(found.data, "a copy")
         assert list(json.loads(found.data)) == sorted(json.loads(found.data))
     found = store.read(KEY)

@@ -20,8 +20,8 @@ import pytest
 from tests.servers.real import real
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "conformance.md"
-NODE = re.compile(r"::(test_store|test_locker|test_the_session_contract)\[(\w+)-(.*)\]$")
-TITLES = {"test_store": "Stores", "test_locker": "Lockers", "test_the_session_contract": "Sessions"}
+NODE = re.compile(r"::(test_store|test_locker|test_session_contract)\[(\w+)-(.*)\]$")
+TITLES = {"test_store": "Stores", "test_locker": "Lockers", "test_session_contract": "Sessions"}
 FAKES = {
     "memory": "in one process",
     "appending": "in one process",

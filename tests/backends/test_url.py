@@ -75,7 +75,7 @@ from engine.values import Secret, Value
         ("memfs://name", "memory", {"name": "name"}),
     ],
 )
-def test_a_good_url(url: str, backend: str, options: dict[str, str]) -> None:
+def test_url_becomes_settings(url: str, backend: str, options: dict[str, str]) -> None:
     assert parse(url) == StateSettings(backend, options)
 
 
@@ -142,7 +142,7 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("s3://b/k?history=0", 'history "0" is not a number', ""),
     ],
 )
-def test_a_wrong_url_is_refused_with_the_expected_form(url: str, message: str, hint: str) -> None:
+def test_wrong_url_is_refused_with_the_expected_form(url: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(url)
     assert message in caught.value.message
@@ -156,17 +156,17 @@ def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_every_example_is_a_good_url(form: object) -> None:
+def test_every_example_is_a_valid_url(form: object) -> None:
     assert parse(form.example).backend == form.backend  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_what_was_parsed_is_spelled_as_it_was(form: object) -> None:
+def test_settings_become_the_same_url(form: object) -> None:
     example = form.example  # type: ignore[attr-defined]
     assert to_url(parse(example)) == example
 
 
-def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None:
+def test_url_leaves_out_secrets_and_unknown_options() -> None:
     options: dict[str, Value] = {
         "bucket": "b",
         "key": "k",
@@ -186,12 +186,12 @@ def test_a_secret_and_what_only_a_config_can_say_are_left_out_of_a_url() -> None
         lambda pair: f"{pair[0]}://{pair[1]}"
     )
 )
-def test_any_text_is_settings_or_a_usage_error(text: str) -> None:
+def test_any_text_becomes_settings_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
         assert parse(text).options
 
 
-def test_opening_makes_nothing_and_finds_the_file_relative_to_the_base(tmp_path: Path) -> None:
+def test_opening_creates_no_file(tmp_path: Path) -> None:
     opened = open_backend({"stateFile": "deep/devstream.state"}, tmp_path, {})
     store, key, locker = opened.store, opened.key, opened.lockers["native"]()
     assert (store.location, key) == (f"file://{tmp_path}/deep", "devstream.state")
@@ -202,7 +202,7 @@ def test_opening_makes_nothing_and_finds_the_file_relative_to_the_base(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_linked_state_is_replaced_where_it_is(tmp_path: Path) -> None:
+def test_target_of_a_link_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "s").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real/s")
@@ -215,7 +215,7 @@ def test_a_linked_state_is_replaced_where_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "s").read_bytes() == b"new"
 
 
-def test_a_directory_is_no_state_file(tmp_path: Path) -> None:
+def test_directory_is_refused_as_state_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a directory") as caught:
         open_backend({"stateFile": str(tmp_path)}, Path("/"), {})
     assert str(tmp_path / "devstream.state") in caught.value.hint

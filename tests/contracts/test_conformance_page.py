@@ -9,14 +9,14 @@ from tests.conformance import PAGE, Run
 from tests.servers.real import real
 
 
-def test_every_case_stands_in_the_page_and_none_failed() -> None:
+def test_page_lists_every_case_and_no_failure() -> None:
     text = PAGE.read_text("utf-8")
     names = [*map(str, STORE_CASES), *map(str, LOCKER_CASES), *SESSION_CASES]
     assert [name for name in names if f"| {name} |" not in text] == []
     assert "| failed |" not in text
 
 
-def test_the_page_was_written_beside_every_real_server() -> None:
+def test_page_was_written_with_all_real_servers() -> None:
     text = PAGE.read_text("utf-8")
     assert [
         name for name in ("Ceph RGW", "DynamoDB Local", "kube-apiserver") if name not in text
@@ -24,7 +24,7 @@ def test_the_page_was_written_beside_every_real_server() -> None:
     assert "`make test-real` starts it" not in text
 
 
-def test_a_page_that_says_otherwise_is_noticed() -> None:
+def test_differing_page_is_reported() -> None:
     run = Run(
         order=["x::test_store[moto-C01 absent]"],
         verdicts={("test_store", "C01 absent", "moto"): "passed"},
@@ -38,7 +38,7 @@ def test_a_page_that_says_otherwise_is_noticed() -> None:
     assert len(list(run.untrue(text))) == 2
 
 
-def test_what_a_server_would_show_that_is_not_here_stays_in_the_page() -> None:
+def test_results_of_absent_servers_are_kept() -> None:
     why = "not tried: rgw: no apt"
     run = Run(
         order=["x::test_store[s3-C01 absent]"], verdicts={("test_store", "C01 absent", "s3"): why}

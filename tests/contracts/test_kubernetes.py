@@ -85,7 +85,7 @@ def test_locker(place: str, case: Case[Any], fake: FakeKube, other: OtherProcess
 
 @pytest.mark.parametrize("case", list(SESSION_CASES), ids=str)
 @pytest.mark.parametrize("place", ["fake_kubernetes"])
-def test_the_session_contract(place: str, case: str, fake: FakeKube) -> None:
+def test_session_contract(place: str, case: str, fake: FakeKube) -> None:
     with session_place(fake) as connect:
         SESSION_CASES[case](connect)
 
@@ -97,38 +97,40 @@ def namespace(kube: AnyKube) -> str:
     return made
 
 
-class Killed(BaseException):
+class WriterKilled(BaseException):
     """Nothing of this process runs any more."""
 
 
-def nothing(_method: str, _path: str) -> None:
+def do_nothing(_method: str, _path: str) -> None:
     """It runs as it should."""
 
 
-def dying_at(request: int) -> Callable[[str, str], None]:
+def kill_at_request(request: int) -> Callable[[str, str], None]:
     """The process ends before its nth request."""
     number = count(1)
 
     def die(_method: str, _path: str) -> None:
         if next(number) == request:
-            raise Killed
+            raise WriterKilled
 
     return die
 
 
-class Watched(Cluster):
+class WatchedCluster(Cluster):
     """Tells before each request what it is; whoever is told may do something, or raise."""
 
-    def __init__(self, kube: AnyKube, tell: Callable[[str, str], None] = nothing) -> None:
+    def __init__(
+        self, kube: AnyKube, before_request: Callable[[str, str], None] = do_nothing
+    ) -> None:
         super().__init__(
             lambda: find_access(kube.kubeconfig, "admin", None, Path("/"), {}), "here", {}
         )
-        self.tell = tell
+        self.before_request = before_request
         self.asked: list[str] = []
 
     def call(self, method: str, path: str, **more: Any) -> Object:
         self.asked.append(f"{method} {path.rpartition('/')[2]}")
-        self.tell(method, path)
+        self.before_request(method, path)
         return super().call(method, path, **more)
 
     def config_map(self, namespace: str, name: str, **content: Any) -> None:
@@ -143,8 +145,8 @@ class Watched(Cluster):
 
 
 @pytest.fixture
-def cluster(kube: AnyKube) -> Iterator[Watched]:
-    with closing(Watched(kube)) as found:
+def cluster(kube: AnyKube) -> Iterator[WatchedCluster]:
+    with closing(WatchedCluster(kube)) as found:
         yield found
 
 
@@ -154,16 +156,16 @@ def store(kube: AnyKube, namespace: str) -> Iterator[KubernetesStore]:
         yield found
 
 
-def watched(cluster: Watched, namespace: str) -> KubernetesStore:
+def watched_store(cluster: WatchedCluster, namespace: str) -> KubernetesStore:
     return KubernetesStore(ConfigMaps(cluster, namespace), KEY)
 
 
-def noise(size: int, seed: int = 0) -> bytes:
+def random_bytes(size: int, seed: int = 0) -> bytes:
     """Bytes that cannot be compressed."""
     return random.Random(seed).randbytes(size)
 
 
-def parts_in(cluster: Watched, namespace: str) -> list[str]:
+def parts_in(cluster: WatchedCluster, namespace: str) -> list[str]:
     return [name for name in cluster.names(namespace) if ".part." in name]
 
 
@@ -173,15 +175,15 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PART_SIZE", 8 * 1024)
 
 
-def test_three_megabytes_stand_in_parts_and_nothing_is_left_of_them(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_large_value_is_split_and_its_parts_are_removed(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
-    data = noise(3_000_000)
+    data = random_bytes(3_000_000)
     version = store.write(KEY, data, expect=None)
     assert len(parts_in(cluster, namespace)) == 4 and list(store.list("")) == [KEY]
     found = store.read(KEY)
     assert found is not None and found.data == data and found.version == version
-    version = store.write(KEY, noise(1_000_000, 1), expect=version)
+    version = store.write(KEY, random_bytes(1_000_000, 1), expect=version)
     assert len(parts_in(cluster, namespace)) == 2
     version = store.write(KEY, b"small again", expect=version)
     assert cluster.names(namespace) == [KEY]
@@ -189,7 +191,7 @@ def test_three_megabytes_stand_in_parts_and_nothing_is_left_of_them(
     assert cluster.names(namespace) == []
 
 
-def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
+def test_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
     number = random.Random(0)
     tools = {
         Address("file", f"t{index}"): StateEntry(
@@ -206,10 +208,10 @@ def test_a_state_of_ten_thousand_tools_fits(store: KubernetesStore) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_readers_see_a_value_in_parts_whole(
+def test_readers_see_complete_values_in_parts(
     store: KubernetesStore, kube: AnyKube, namespace: str
 ) -> None:
-    values = [noise(40_000, seed) for seed in range(30)]
+    values = [random_bytes(40_000, seed) for seed in range(30)]
     version, seen, done = store.write(KEY, values[0], expect=None), set[int](), threading.Event()
 
     def read() -> None:
@@ -236,19 +238,19 @@ def test_readers_see_a_value_in_parts_whole(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_whoever_dies_while_writing_leaves_the_old_value_or_the_new_one(
-    kube: AnyKube, store: KubernetesStore, cluster: Watched, namespace: str
+def test_killed_writer_leaves_the_old_or_the_new_value(
+    kube: AnyKube, store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
-    old, new = noise(40_000, 1), noise(50_000, 2)
+    old, new = random_bytes(40_000, 1), random_bytes(50_000, 2)
     version, moment, killed, seen = store.write(KEY, old, expect=None), 0, True, set[bytes]()
     while killed:
-        cluster.tell = dying_at(moment := moment + 1)
+        cluster.before_request = kill_at_request(moment := moment + 1)
         try:
-            watched(cluster, namespace).write(KEY, new, expect=version)
+            watched_store(cluster, namespace).write(KEY, new, expect=version)
             killed = False
-        except Killed:
+        except WriterKilled:
             pass
-        cluster.tell = nothing
+        cluster.before_request = do_nothing
         found = store.read(KEY)
         assert found is not None and found.data in (old, new)
         seen.add(found.data)
@@ -258,29 +260,29 @@ def test_whoever_dies_while_writing_leaves_the_old_value_or_the_new_one(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_writer_in_parts_that_is_overtaken_is_refused_and_leaves_nothing(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_overtaken_writer_in_parts_leaves_no_parts(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
-    seen = store.write(KEY, noise(40_000, 1), expect=None)
-    winner = noise(30_000, 2)
+    seen = store.write(KEY, random_bytes(40_000, 1), expect=None)
+    winner = random_bytes(30_000, 2)
 
     def overtake(method: str, _path: str) -> None:
         if method == "PUT":
-            cluster.tell = nothing
+            cluster.before_request = do_nothing
             store.write(KEY, winner, expect=seen)
 
-    cluster.tell = overtake
+    cluster.before_request = overtake
     with pytest.raises(ConflictError):
-        watched(cluster, namespace).write(KEY, noise(50_000, 3), expect=seen)
+        watched_store(cluster, namespace).write(KEY, random_bytes(50_000, 3), expect=seen)
     found = store.read(KEY)
     assert found is not None and found.data == winner and len(parts_in(cluster, namespace)) == 4
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_missing_part_is_damage_and_never_an_empty_state(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_missing_part_is_an_error_not_an_empty_state(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
-    store.write(KEY, noise(40_000), expect=None)
+    store.write(KEY, random_bytes(40_000), expect=None)
     ConfigMaps(cluster, namespace).remove(parts_in(cluster, namespace)[1])
     with pytest.raises(StoreError, match=f"ConfigMap state in namespace {namespace} is damaged"):
         store.read(KEY)
@@ -289,8 +291,8 @@ def test_a_missing_part_is_damage_and_never_an_empty_state(
 DEVSTREAM_PLUGINS = "data_default:\n  name: data\n  instanceid: default\n"
 
 
-def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_there(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_state_of_devstream_is_read_and_replaced(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
     body = {
         "metadata": {
@@ -326,8 +328,8 @@ def test_what_devstream_left_is_read_and_replaced_and_keeps_what_others_put_ther
         {"binaryData": {"logo.png": "eA=="}},
     ],
 )
-def test_a_config_map_of_another_program_is_no_empty_state(
-    store: KubernetesStore, cluster: Watched, namespace: str, content: dict[str, Any]
+def test_config_map_of_another_program_is_an_error(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str, content: dict[str, Any]
 ) -> None:
     cluster.config_map(namespace, KEY, **content)
     with pytest.raises(
@@ -339,8 +341,8 @@ def test_a_config_map_of_another_program_is_no_empty_state(
         store.write(KEY, b"x", expect=None)
 
 
-def test_an_empty_config_map_is_an_empty_value_that_can_be_replaced(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_empty_config_map_is_an_empty_value(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
     cluster.config_map(namespace, KEY)
     found = store.read(KEY)
@@ -349,8 +351,8 @@ def test_an_empty_config_map_is_an_empty_value_that_can_be_replaced(
     assert (now := store.read(KEY)) is not None and now.data == b"x"
 
 
-def test_a_value_that_is_no_gzip_is_shown_as_it_is_so_that_it_can_be_replaced(
-    store: KubernetesStore, cluster: Watched, namespace: str
+def test_value_without_gzip_is_returned_unchanged(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str
 ) -> None:
     cluster.config_map(
         namespace, KEY, binaryData={"value.gz": base64.b64encode(b"spoilt").decode()}
@@ -358,13 +360,11 @@ def test_a_value_that_is_no_gzip_is_shown_as_it_is_so_that_it_can_be_replaced(
     assert (found := store.read(KEY)) is not None and found.data == b"spoilt"
 
 
-def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(
-    kube: AnyKube, cluster: Watched
-) -> None:
+def test_first_write_creates_the_namespace(kube: AnyKube, cluster: WatchedCluster) -> None:
     namespace = kube.namespace("made") + "-later"
     options = {"kubeconfig": kube.kubeconfig, "namespace": namespace}
     place = open_provisioner(options, Path("/"), {})
-    store = watched(cluster, namespace)
+    store = watched_store(cluster, namespace)
     assert store.read(KEY) is None and list(store.list("")) == []
     assert place.missing() == [f"namespace {namespace} does not exist"]
     store.write(KEY, b"x", expect=None)
@@ -373,7 +373,7 @@ def test_a_missing_namespace_holds_nothing_and_is_made_by_the_first_write(
     place.close()
 
 
-def test_a_namespace_can_be_made_beforehand(kube: AnyKube) -> None:
+def test_provisioner_creates_the_namespace(kube: AnyKube) -> None:
     namespace = kube.namespace("made") + "-before"
     with closing(
         open_provisioner({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
@@ -385,9 +385,7 @@ def test_a_namespace_can_be_made_beforehand(kube: AnyKube) -> None:
         )
 
 
-def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(
-    kube: AnyKube, namespace: str
-) -> None:
+def test_policy_grants_the_role_of_the_contracts(kube: AnyKube, namespace: str) -> None:
     with closing(
         open_provisioner({"kubeconfig": kube.kubeconfig, "namespace": namespace}, Path("/"), {})
     ) as place:
@@ -399,10 +397,10 @@ def test_the_policy_grants_what_the_contracts_are_run_with_and_can_be_applied(
     )
 
 
-def test_whoever_may_only_read_can_read(kube: AnyKube, cluster: Watched) -> None:
+def test_read_only_role_can_read(kube: AnyKube, cluster: WatchedCluster) -> None:
     namespace = kube.namespace("readers")
     kube.grant(namespace, ["get", "list"])
-    watched(cluster, namespace).write(KEY, b"x", expect=None)
+    watched_store(cluster, namespace).write(KEY, b"x", expect=None)
     with closing(store_in(kube.kubeconfig, namespace)) as store:
         found = store.read(KEY)
         assert found is not None and list(store.list("")) == [KEY]
@@ -412,9 +410,9 @@ def test_whoever_may_only_read_can_read(kube: AnyKube, cluster: Watched) -> None
             store.write(KEY, b"y", expect=found.version)
 
 
-def test_what_a_commit_costs(cluster: Watched, namespace: str) -> None:
+def test_each_write_and_delete_is_one_request(cluster: WatchedCluster, namespace: str) -> None:
     """One request for each write and each delete of what was seen."""
-    store = watched(cluster, namespace)
+    store = watched_store(cluster, namespace)
     store.read("state.log")
     version = store.write("state.log", b"0", expect=None)
     for number in range(3):
@@ -429,7 +427,7 @@ def test_what_a_commit_costs(cluster: Watched, namespace: str) -> None:
     for key in ("state.history/1-a", "state.history/2-b"):
         store.write(key, b"x", expect=None)
     cluster.asked.clear()
-    other = watched(cluster, namespace)
+    other = watched_store(cluster, namespace)
     for key in other.list("state.history/"):
         other.delete(key)
     assert cluster.asked == [
@@ -439,13 +437,13 @@ def test_what_a_commit_costs(cluster: Watched, namespace: str) -> None:
     ]
 
 
-def test_a_delete_without_a_condition_takes_the_parts_of_what_is_there_by_then(
-    store: KubernetesStore, cluster: Watched, namespace: str, small_parts: None
+def test_unconditional_delete_removes_current_parts(
+    store: KubernetesStore, cluster: WatchedCluster, namespace: str, small_parts: None
 ) -> None:
     version = store.write(KEY, b"small", expect=None)
-    other = watched(cluster, namespace)
+    other = watched_store(cluster, namespace)
     assert list(other.list("")) == [KEY]
-    store.write(KEY, noise(40_000), expect=version)
+    store.write(KEY, random_bytes(40_000), expect=version)
     other.delete(KEY)
     assert cluster.names(namespace) == []
 
@@ -461,11 +459,11 @@ def test_a_delete_without_a_condition_takes_the_parts_of_what_is_there_by_then(
         ("a/b/c", "a.b.c"),
     ],
 )
-def test_the_names_of_the_state_s_own_keys_can_be_read(key: str, name: str) -> None:
+def test_names_of_known_keys_are_readable(key: str, name: str) -> None:
     assert configmap_name(key) == name
 
 
-def test_every_other_key_has_a_legal_name_of_its_own() -> None:
+def test_every_other_key_has_a_unique_legal_name() -> None:
     keys = [
         "",
         "../escape",
@@ -489,7 +487,7 @@ def test_every_other_key_has_a_legal_name_of_its_own() -> None:
 
 
 def test_two_states_share_a_namespace(
-    kube: AnyKube, cluster: Watched, namespace: str, store: KubernetesStore
+    kube: AnyKube, cluster: WatchedCluster, namespace: str, store: KubernetesStore
 ) -> None:
     other = KubernetesStore(ConfigMaps(cluster, namespace), "another" + "-long" * 20)
     store.write("state.log", b"1", expect=None)

@@ -66,7 +66,7 @@ def test_locker(place: str, case: Case[Any], clouds: dict[str, Cloud]) -> None:
 
 @pytest.mark.parametrize("case", SESSION_CASES, ids=str)
 @pytest.mark.parametrize("place", ["ministack_dynamodb"])
-def test_the_session_contract(place: str, case: str, clouds: dict[str, Cloud]) -> None:
+def test_session_contract(place: str, case: str, clouds: dict[str, Cloud]) -> None:
     name, _, kind = place.partition("_")
     with session_place(clouds[name], kind) as connect:
         SESSION_CASES[case](connect)

@@ -84,7 +84,7 @@ def local(directory: Path, other: OtherProcess) -> Iterator[StorePlace]:
         yield StorePlace(connect, denied=lambda: LocalStore(blocked / "below"), many=200)
 
 
-class Deleting(MemoryStore):
+class UnconditionalDeleteStore(MemoryStore):
     """Deletes whatever version is there, as Ceph does."""
 
     def delete(self, key: str, *, expect: str | None = None) -> None:
@@ -93,7 +93,7 @@ class Deleting(MemoryStore):
 
 @contextmanager
 def marking_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
-    store = Deleting("contract")
+    store = UnconditionalDeleteStore("contract")
 
     def corrupt(key: str) -> None:
         found = store.read(key + ".lock")
@@ -116,7 +116,7 @@ def memory_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlac
 @contextmanager
 def both_memory_lockers(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
     """One as where a delete takes no condition, the other one exact."""
-    first, second = Deleting("first"), MemoryStore("second")
+    first, second = UnconditionalDeleteStore("first"), MemoryStore("second")
 
     def corrupt(key: str) -> None:
         for store, name in ((first, f"{key}.tflock"), (second, f"{key}.lock")):
@@ -175,7 +175,7 @@ def test_locker(place: Any, case: Case[LockerPlace], tmp_path: Path, other: Othe
         check(case, made)
 
 
-class Careless(MemoryStore):
+class UnconditionalWriteStore(MemoryStore):
     """Ignores which version its caller has seen."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
@@ -183,22 +183,22 @@ class Careless(MemoryStore):
         return super().write(key, data, expect=found.version if found else None)
 
 
-class Forgetful(MemoryStore):
+class ForgetfulStore(MemoryStore):
     """Acknowledges a second write without keeping it."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         return super().write(key, data, expect=None) if expect is None else expect + "+"
 
 
-class Welcoming(ObjectLocker):
+class AcceptingLocker(ObjectLocker):
     """Lets in whoever asks."""
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         return super().put(key, info, expect=expect or self.read(key))
 
 
-@pytest.mark.parametrize("flawed", [Careless, Forgetful])
-def test_the_store_contract_notices(flawed: type[MemoryStore]) -> None:
+@pytest.mark.parametrize("flawed", [UnconditionalWriteStore, ForgetfulStore])
+def test_store_contract_fails_for_a_flawed_store(flawed: type[MemoryStore]) -> None:
     def place() -> StorePlace:
         store = flawed()
         return StorePlace(lambda: store, many=10)
@@ -207,16 +207,16 @@ def test_the_store_contract_notices(flawed: type[MemoryStore]) -> None:
         store_contract(place)
 
 
-def test_the_locker_contract_notices_two_holders() -> None:
+def test_locker_contract_fails_for_two_holders() -> None:
     def place() -> LockerPlace:
         store = MemoryStore()
-        return LockerPlace(lambda: Welcoming(store), clients=5, attempts=5)
+        return LockerPlace(lambda: AcceptingLocker(store), clients=5, attempts=5)
 
     with pytest.raises(CaseFailedError, match="C38 there are never two holders"):
         locker_contract(place)
 
 
-def test_a_sound_store_and_locker_pass_whole_contracts() -> None:
+def test_correct_store_and_locker_pass_all_cases() -> None:
     def place() -> StorePlace:
         store = MemoryStore()
         return StorePlace(lambda: store, many=10)

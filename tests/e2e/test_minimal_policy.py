@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Runner
 from tests.servers.aws import Cloud
-from tests.servers.policy import Asked, Door, door, permits
+from tests.servers.policy import PolicyProxy, PolicyRequest, permits, policy_proxy
 
 KEY = "clusters/one/devstream.state"
 POLICY = """
@@ -61,11 +61,11 @@ def locking(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def gate(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[Door]:
+def gate(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[PolicyProxy]:
     """A config whose state is behind a door that enforces the policy."""
     options = cloud.fresh(KEY)
     table = str(options["dynamodbTable"]) if locking else ""
-    with door(cloud.endpoint, policy_of(str(options["bucket"]), KEY, table)) as found:
+    with policy_proxy(cloud.endpoint, policy_of(str(options["bucket"]), KEY, table)) as found:
         given = {
             "bucket": options["bucket"],
             "key": KEY,
@@ -85,7 +85,7 @@ def configure(folder: Path, options: Mapping[str, object], value: str) -> None:
     (folder / "config.yaml").write_text(CONFIG.format(options=json.dumps(options), value=value))
 
 
-def test_documented_permissions_are_enough(gate: Door, locking: bool, dtm: Runner) -> None:
+def test_documented_permissions_are_enough(gate: PolicyProxy, locking: bool, dtm: Runner) -> None:
     dtm("init")
     dtm("plan", "--lock")
     output = dtm("apply", "-y")
@@ -111,7 +111,9 @@ def test_documented_permissions_are_enough(gate: Door, locking: bool, dtm: Runne
     assert {asked.action for asked in gate.allowed} >= {"s3:GetObject", "s3:PutObject"}
 
 
-def test_denied_log_object_leads_to_an_inline_log(gate: Door, locking: bool, dtm: Runner) -> None:
+def test_denied_log_object_leads_to_an_inline_log(
+    gate: PolicyProxy, locking: bool, dtm: Runner
+) -> None:
     config = dtm.folder / "config.yaml"
     config.write_text(config.read_text().replace("log: inline", "log: auto"))
     output = dtm("apply", "-y")
@@ -126,8 +128,10 @@ def test_denied_log_object_leads_to_an_inline_log(gate: Door, locking: bool, dtm
 
 def test_proxy_denies_what_the_policy_does_not_allow() -> None:
     policy = policy_of("b", "k", "t")
-    assert permits(policy, Asked("s3:GetObject", "arn:aws:s3:::b/k"))
-    assert permits(policy, Asked("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:1:table/t"))
+    assert permits(policy, PolicyRequest("s3:GetObject", "arn:aws:s3:::b/k"))
+    assert permits(
+        policy, PolicyRequest("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:1:table/t")
+    )
     for action, resource in (
         ("s3:DeleteObject", "arn:aws:s3:::b/k"),
         ("s3:PutObject", "arn:aws:s3:::b/k.log"),
@@ -135,4 +139,4 @@ def test_proxy_denies_what_the_policy_does_not_allow() -> None:
         ("dynamodb:DescribeTable", "arn:aws:dynamodb:eu-west-1:1:table/t"),
         ("s3:?", "arn:aws:s3:::b"),
     ):
-        assert not permits(policy, Asked(action, resource))
+        assert not permits(policy, PolicyRequest(action, resource))

@@ -44,7 +44,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Feud:
+class CompetingUsers:
     """Two users in folders below `root`.
 
     `settings` gives the `state:` of the config for a name and a timeout in seconds. `network` makes
@@ -56,7 +56,9 @@ class Feud:
     network: Callable[[int], AbstractContextManager[Network]]
     direct: Mapping[str, str]
 
-    def fight(self, seed: int, zygotes: tuple[ForkServer, ForkServer]) -> tuple[Network, list[int]]:
+    def run_both(
+        self, seed: int, fork_servers: tuple[ForkServer, ForkServer]
+    ) -> tuple[Network, list[int]]:
         """Let both work at once and see that nothing is lost; the network, and how both ended."""
         home = self.root / f"s{seed:03}"
         users = [home / name for name in USERS]
@@ -65,57 +67,62 @@ class Feud:
             self._config(user, TIMEOUT)
         with self.network(seed) as network, ThreadPoolExecutor(2) as pool:
             ends = [
-                pool.submit(_run, zygote, user, APPLY, network.env(user.name))
-                for zygote, user in zip(zygotes, users, strict=True)
+                pool.submit(_run, fork_server, user, APPLY, network.env(user.name))
+                for fork_server, user in zip(fork_servers, users, strict=True)
             ]
             for user, end in zip(users, ends, strict=True):
-                _true_end(f"seed {seed}, {user.name}", *end.result(), last_output(user))
-        self._heal(seed, users, zygotes[0])
+                _check_end(f"seed {seed}, {user.name}", *end.result(), last_output(user))
+        self._recover_and_check(seed, users, fork_servers[0])
         return network, [end.result()[0] for end in ends]
 
-    def _heal(self, seed: int, users: list[Path], zygote: ForkServer) -> None:
+    def _recover_and_check(self, seed: int, users: list[Path], fork_server: ForkServer) -> None:
         """Enter what was rescued, and let one undisturbed run make what the right user wants."""
-        told = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
+        output = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
         for user in users:
             self._config(user, CALM)
             for rescue in user.glob("errored-*.dtm"):
-                code, _ = _run(zygote, user, ["state", "recover", rescue.name], self.direct)
-                assert code == 0, f"{told}\nrecover: {_after_the_plan(user)}"
+                code, _ = _run(fork_server, user, ["state", "recover", rescue.name], self.direct)
+                assert code == 0, f"{output}\nrecover: {_after_the_plan(user)}"
         right = users[1]
-        code, _ = _run(zygote, right, APPLY, self.direct)
-        assert code == 0, f"seed {seed}, the healing run: {_after_the_plan(right)}\n{told}"
-        code, _ = _run(zygote, right, ["plan", "--detailed-exitcode"], self.direct)
-        assert code == 0, f"{told}\nthe last plan: {last_output(right)}"
+        code, _ = _run(fork_server, right, APPLY, self.direct)
+        assert code == 0, f"seed {seed}, the healing run: {_after_the_plan(right)}\n{output}"
+        code, _ = _run(fork_server, right, ["plan", "--detailed-exitcode"], self.direct)
+        assert code == 0, f"{output}\nthe last plan: {last_output(right)}"
         log = (right.parent / "effects.log").read_text("utf-8").splitlines()
         there: Counter[str] = Counter()
         for line in log:
             address, verb, _ = line.split(" ", 2)
             there[address] += {"create": 1, "update": 0, "delete": -1}[verb]
-            assert there[address] in (0, 1), f"{told}\n{address} was made twice:\n" + "\n".join(log)
+            assert there[address] in (0, 1), f"{output}\n{address} was made twice:\n" + "\n".join(
+                log
+            )
         assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], (
-            told
+            output
         )
 
     def _config(self, user: Path, timeout: float) -> None:
-        home, wish = user.parent, TOOLS + USERS.index(user.name)
-        tools = "".join(_tool(number, user.name, home / "effects.log") for number in range(wish))
+        home, wanted = user.parent, TOOLS + USERS.index(user.name)
+        tools = "".join(_tool(number, user.name, home / "effects.log") for number in range(wanted))
         (user / "config.yaml").write_text(
             f"{self.settings(home.name, timeout)}tools:\n{tools}", "utf-8"
         )
 
 
-def _tool(number: int, wish: str, log: Path) -> str:
+def _tool(number: int, wanted: str, log: Path) -> str:
     scripts = {verb: SCRIPT.format(verb=verb, log=log) for verb in ("create", "update", "delete")}
     return TOOL.format(
-        number=number, depends=f"command.t{number - 2}" if number > 1 else "", wish=wish, **scripts
+        number=number,
+        depends=f"command.t{number - 2}" if number > 1 else "",
+        wanted=wanted,
+        **scripts,
     )
 
 
 def _run(
-    zygote: ForkServer, folder: Path, command: list[str], env: Mapping[str, str]
+    fork_server: ForkServer, folder: Path, command: list[str], env: Mapping[str, str]
 ) -> tuple[int, float]:
     started = time.monotonic()
-    code, _ = zygote.run(folder, command, env=env)
+    code, _ = fork_server.run(folder, command, env=env)
     return code, time.monotonic() - started
 
 
@@ -124,7 +131,7 @@ def _after_the_plan(folder: Path) -> str:
     return rest
 
 
-def _true_end(who: str, code: int, seconds: float, text: str) -> None:
+def _check_end(who: str, code: int, seconds: float, text: str) -> None:
     assert code in (0, 1, 3), f"{who}: exit {code}: {text}"
     assert seconds < BOUND, f"{who}: {seconds:.0f} s: {text}"
     assert "internal error" not in text and "Traceback" not in text, f"{who}: {text}"

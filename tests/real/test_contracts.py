@@ -111,6 +111,6 @@ def test_locker(place: str, case: Case[Any], opening: Opening) -> None:
 
 @pytest.mark.parametrize("case", SESSION_CASES, ids=str)
 @pytest.mark.parametrize("place", SESSIONS)
-def test_the_session_contract(place: str, case: str, opening: Opening) -> None:
+def test_session_contract(place: str, case: str, opening: Opening) -> None:
     with opening(SESSIONS[place]) as connect:
         SESSION_CASES[case](connect)

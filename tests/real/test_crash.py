@@ -56,7 +56,7 @@ def configmaps(
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("store", ["s3", "configmaps"])
-def test_a_death_anywhere_is_healed_by_the_next_run(
+def test_next_run_recovers_from_a_kill_at_any_point(
     store: str, request: pytest.FixtureRequest
 ) -> None:
     trials: Trials = request.getfixturevalue(store)

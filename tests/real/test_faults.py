@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.promises.crash.victim import ForkServer
-from tests.real.competing_users import USERS, Feud, Network
+from tests.real.competing_users import USERS, CompetingUsers, Network
 from tests.servers.dynamodb import Dynamo
 from tests.servers.kube import Kube
 from tests.servers.proxy import Fault, FaultProxy, seeded
@@ -40,32 +40,32 @@ class Report:
     ends: Counter[int]
 
 
-def _feuds(feud: Feud, modules: tuple[str, ...]) -> Report:
+def _run_all_seeds(users: CompetingUsers, modules: tuple[str, ...]) -> Report:
     """Every seed, several at a time; what happened in all of them."""
     idle: SimpleQueue[tuple[ForkServer, ForkServer]] = SimpleQueue()
     pairs = [(ForkServer(modules), ForkServer(modules)) for _ in range(SIDE_BY_SIDE)]
     for pair in pairs:
         idle.put(pair)
 
-    def fight(seed: int) -> tuple[Network, list[int]]:
+    def run_both(seed: int) -> tuple[Network, list[int]]:
         pair = idle.get()
         try:
-            return feud.fight(seed, pair)
+            return users.run_both(seed, pair)
         finally:
             idle.put(pair)
 
     try:
-        for zygote in (zygote for pair in pairs for zygote in pair):
-            zygote.ready()
+        for fork_server in (fork_server for pair in pairs for fork_server in pair):
+            fork_server.ready()
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            networks, ends = zip(*pool.map(fight, [int(ONLY)] if ONLY else SEEDS), strict=True)
+            networks, ends = zip(*pool.map(run_both, [int(ONLY)] if ONLY else SEEDS), strict=True)
         return Report(
             sum((network.counts() for network in networks), Counter()),
             Counter(code for pair in ends for code in pair),
         )
     finally:
-        for zygote in (zygote for pair in pairs for zygote in pair):
-            zygote.close()
+        for fork_server in (fork_server for pair in pairs for fork_server in pair):
+            fork_server.close()
 
 
 @pytest.fixture
@@ -101,8 +101,9 @@ def s3(rgw: Rgw, dynamodb: Dynamo, tmp_path: Path) -> Callable[[], Report]:
         "AWS_ENDPOINT_URL_S3": rgw.endpoint,
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.endpoint,
     }
-    return lambda: _feuds(
-        Feud(tmp_path, settings, network, direct), ("boto3", "botocore.config", "botocore.client")
+    return lambda: _run_all_seeds(
+        CompetingUsers(tmp_path, settings, network, direct),
+        ("boto3", "botocore.config", "botocore.client"),
     )
 
 
@@ -140,12 +141,14 @@ def configmaps(kubernetes: Kube, tmp_path: Path) -> Callable[[], Report]:
 
     direct = kubeconfig("direct", kubernetes.server, kubernetes.token)
     kubernetes.grant(namespace, ["get", "list", "create", "update", "delete"])
-    return lambda: _feuds(Feud(tmp_path, settings, network, direct), ("kubernetes.client",))
+    return lambda: _run_all_seeds(
+        CompetingUsers(tmp_path, settings, network, direct), ("kubernetes.client",)
+    )
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("store", ["s3", "configmaps"])
-def test_two_users_over_a_network_that_fails(store: str, request: pytest.FixtureRequest) -> None:
+def test_two_users_survive_network_faults(store: str, request: pytest.FixtureRequest) -> None:
     report: Report = request.getfixturevalue(store)()
     faults = ", ".join(f"{fault.name} {report.faults[fault]}" for fault in Fault)
     ends = ", ".join(f"{number} with {code}" for code, number in sorted(report.ends.items()))

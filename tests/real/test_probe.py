@@ -35,7 +35,7 @@ def store_in(rgw: Rgw, bucket: str) -> Store:
     return s3.open_backend(options_in(rgw, bucket), Path("/"), {}).store  # type: ignore[arg-type] # text only
 
 
-def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None:
+def test_probe_accepts_an_unversioned_bucket_on_ceph(rgw: Rgw) -> None:
     found = probe(StateStore(store_in(rgw, rgw.plain), str(uuid.uuid4())), lock_native=True)
     assert (
         found.supports_lock
@@ -44,7 +44,7 @@ def test_a_bucket_without_versions_on_ceph_keeps_every_promise(rgw: Rgw) -> None
     )
 
 
-def test_a_bucket_with_versions_on_ceph_keeps_none_and_is_refused(rgw: Rgw) -> None:
+def test_probe_refuses_a_versioned_bucket_on_ceph(rgw: Rgw) -> None:
     found = probe(StateStore(store_in(rgw, rgw.versioned), str(uuid.uuid4())), lock_native=True)
     assert {trial.name for trial in found.trials if not trial.kept} == {CREATE, SWAP, RACE}
     refusal = found.refusal(lock_native=False)
@@ -55,7 +55,7 @@ def test_a_bucket_with_versions_on_ceph_keeps_none_and_is_refused(rgw: Rgw) -> N
     )
 
 
-def test_kubernetes_keeps_every_promise(kubernetes: Kube) -> None:
+def test_probe_accepts_kubernetes(kubernetes: Kube) -> None:
     namespace = kubernetes.namespace("probe")
     kubernetes.grant(namespace, ROLE)
     options = {"kubeconfig": kubernetes.kubeconfig, "context": "team", "namespace": namespace}
@@ -63,7 +63,7 @@ def test_kubernetes_keeps_every_promise(kubernetes: Kube) -> None:
     assert probe(StateStore(store, "state"), lock_native=True).supports_lock
 
 
-def test_dtm_keeps_no_state_in_a_bucket_with_versions_on_ceph(rgw: Rgw, tmp_path: Path) -> None:
+def test_dtm_refuses_a_versioned_bucket_on_ceph(rgw: Rgw, tmp_path: Path) -> None:
     state = {"backend": "s3", "options": options_in(rgw, rgw.versioned), "lock": {"kind": "native"}}
     tools = [{"name": "data", "instanceID": "a", "options": {"input": 1}}]
     (tmp_path / "config.yaml").write_text(json.dumps({"state": state, "tools": tools}))
@@ -76,7 +76,9 @@ def test_dtm_keeps_no_state_in_a_bucket_with_versions_on_ceph(rgw: Rgw, tmp_path
             text=True,
             check=False,
         )
-        told = done.stdout + done.stderr
+        output = done.stdout + done.stderr
         assert (
-            done.returncode == 1 and "cannot protect a state" in told and "Traceback" not in told
-        ), told
+            done.returncode == 1
+            and "cannot protect a state" in output
+            and "Traceback" not in output
+        ), output

@@ -57,9 +57,7 @@ def key() -> str:
     return str(uuid.uuid4())
 
 
-def test_rgw_keeps_conditions_on_a_bucket_without_versions_if_the_etag_is_not_quoted(
-    rgw: Rgw, s3: Any, key: str
-) -> None:
+def test_rgw_honors_conditions_without_versioning(rgw: Rgw, s3: Any, key: str) -> None:
     def put(**condition: str) -> int:
         return said(lambda: s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x", **condition))
 
@@ -84,7 +82,7 @@ def test_rgw_keeps_conditions_on_a_bucket_without_versions_if_the_etag_is_not_qu
     )
 
 
-def test_rgw_keeps_no_condition_on_a_bucket_with_versions(rgw: Rgw, s3: Any, key: str) -> None:
+def test_rgw_ignores_conditions_with_versioning(rgw: Rgw, s3: Any, key: str) -> None:
     def put(**condition: str) -> int:
         return said(lambda: s3.put_object(Bucket=rgw.versioned, Key=key, Body=b"x", **condition))
 
@@ -98,22 +96,20 @@ def test_rgw_keeps_no_condition_on_a_bucket_with_versions(rgw: Rgw, s3: Any, key
     ]
 
 
-def test_rgw_deletes_whatever_the_condition_says(rgw: Rgw, s3: Any, key: str) -> None:
+def test_rgw_ignores_the_condition_of_a_delete(rgw: Rgw, s3: Any, key: str) -> None:
     s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x")
     assert said(lambda: s3.delete_object(Bucket=rgw.plain, Key=key, IfMatch="0" * 32)) == 204
     assert said(lambda: s3.head_object(Bucket=rgw.plain, Key=key)) == 404
 
 
-def test_rgw_knows_strangers(rgw: Rgw, s3: Any, key: str) -> None:
+def test_rgw_denies_another_user(rgw: Rgw, s3: Any, key: str) -> None:
     s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x")
     with closing(rgw.client(stranger=True)) as stranger:
         assert said(lambda: stranger.get_object(Bucket=rgw.plain, Key=key)) == 403
         assert said(lambda: stranger.list_objects_v2(Bucket=rgw.plain)) == 403
 
 
-def test_dynamodb_lets_one_of_many_creators_in_and_shows_the_others_what_is_there(
-    dynamodb: Dynamo, key: str
-) -> None:
+def test_dynamodb_accepts_one_creator_and_shows_its_row(dynamodb: Dynamo, key: str) -> None:
     def put(number: int) -> int:
         item = {"LockID": {"S": key}, "Info": {"S": str(number)}}
         condition = "attribute_not_exists(LockID)"
@@ -137,7 +133,7 @@ def test_dynamodb_lets_one_of_many_creators_in_and_shows_the_others_what_is_ther
     assert refused.value.response["Item"]["LockID"] == {"S": key}
 
 
-def test_kubernetes_refuses_a_second_creator_and_a_stale_writer(kubernetes: Kube) -> None:
+def test_kubernetes_refuses_outdated_writers(kubernetes: Kube) -> None:
     def body(version: str = "") -> dict[str, Any]:
         return {"metadata": {"name": "c", "resourceVersion": version}, "data": {"state": version}}
 
@@ -154,7 +150,7 @@ def test_kubernetes_refuses_a_second_creator_and_a_stale_writer(kubernetes: Kube
         assert said(lambda: api.delete_namespaced_config_map("c", namespace, body=stale)) == 409
 
 
-def test_kubernetes_grants_a_team_exactly_its_verbs(kubernetes: Kube) -> None:
+def test_kubernetes_grants_exactly_the_verbs_of_a_role(kubernetes: Kube) -> None:
     namespace, api = kubernetes.namespace("facts"), kubernetes.client("team")
     with closing(api.api_client):
         assert said(lambda: api.read_namespaced_config_map("c", namespace)) == 403

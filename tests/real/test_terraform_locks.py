@@ -189,7 +189,7 @@ def ours() -> LockInfo:
     )
 
 
-def test_dtm_sees_and_breaks_a_lock_of_terraform(project: Project) -> None:
+def test_dtm_reads_and_breaks_a_lock_of_terraform(project: Project) -> None:
     with project.terraform_at_work():
         found = project.locker().read(project.key)
         assert found is not None and found.info is not None
@@ -209,7 +209,7 @@ def test_dtm_sees_and_breaks_a_lock_of_terraform(project: Project) -> None:
         assert project.locker().read(project.key) is None
 
 
-def test_terraform_sees_and_breaks_a_lock_of_dtm(project: Project) -> None:
+def test_terraform_reads_and_breaks_a_lock_of_dtm(project: Project) -> None:
     info = ours()
     project.locker().put(project.key, info, expect=None)
     status, text = project.run("plan", "-input=false")
@@ -223,7 +223,7 @@ def test_terraform_sees_and_breaks_a_lock_of_dtm(project: Project) -> None:
     assert project.locker().read(project.key) is None
 
 
-def test_terraform_works_in_peace_once_dtm_is_done_and_the_other_way_round(
+def test_terraform_and_dtm_lock_one_after_the_other(
     project: Project,
 ) -> None:
     mine = project.locker().put(project.key, ours(), expect=None)
@@ -235,7 +235,7 @@ def test_terraform_works_in_peace_once_dtm_is_done_and_the_other_way_round(
     project.locker().remove(project.key, expect=mine)
 
 
-def test_the_command_line_shows_and_breaks_a_lock_of_terraform(project: Project) -> None:
+def test_command_line_breaks_a_lock_of_terraform(project: Project) -> None:
     with project.terraform_at_work():
         found = project.locker().read(project.key)
         assert found is not None and found.info is not None
@@ -252,7 +252,7 @@ def test_the_command_line_shows_and_breaks_a_lock_of_terraform(project: Project)
         assert project.dtm("lock")[0] == 0
 
 
-def test_terraform_shows_and_breaks_a_lock_that_the_command_line_holds(project: Project) -> None:
+def test_terraform_breaks_a_lock_of_the_command_line(project: Project) -> None:
     with project.dtm_at_work() as process:
         found = project.locker().read(project.key)
         assert found is not None and found.info is not None and found.info.lease is not None

@@ -139,7 +139,7 @@ def until(done: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_call_longer_than_three_leases_keeps_its_lock_against_a_waiter(team: Team) -> None:
+def test_long_call_keeps_its_lock_against_a_waiter(team: Team) -> None:
     ann, bob = team.user("ann", "one", slow=6 * LEASE), team.user("bob", "one", "two")
     with ann.running(*APPLY) as first:
         until(lambda: team.log)
@@ -174,7 +174,7 @@ def fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> No
     assert bob.run("state", "pull") == before
 
 
-def test_a_process_stopped_beyond_its_lease_is_fenced_when_it_goes_on(team: Team) -> None:
+def test_process_stopped_beyond_its_lease_is_fenced(team: Team) -> None:
     ann, bob = team.user("ann", "one", "two", "three", slow=1), team.user("bob", "one", "two")
     with ann.running(*APPLY) as first:
         until(lambda: team.log)
@@ -188,7 +188,7 @@ def test_a_process_stopped_beyond_its_lease_is_fenced_when_it_goes_on(team: Team
         assert len(ann.rescued) == 1  # what its running call came to
 
 
-def test_who_works_on_after_a_force_unlock_is_fenced(team: Team) -> None:
+def test_run_after_a_force_unlock_is_fenced(team: Team) -> None:
     ann, bob = team.user("ann", "one", "two", "three", slow=40), team.user("bob", "one", "two")
     with ann.running(*APPLY) as first:
         until(lambda: team.log)
@@ -199,7 +199,7 @@ def test_who_works_on_after_a_force_unlock_is_fenced(team: Team) -> None:
         fenced(team, ann, first, bob)
 
 
-def test_without_any_lock_the_later_claim_wins_and_the_earlier_one_is_fenced(team: Team) -> None:
+def test_later_claim_fences_the_earlier_one_without_locks(team: Team) -> None:
     ann, bob = team.user("ann", "one", "two", "three", slow=8), team.user("bob", "one", "two")
     with ann.running(*APPLY, "--no-lock") as first:
         until(lambda: team.log)
@@ -211,7 +211,7 @@ def test_without_any_lock_the_later_claim_wins_and_the_earlier_one_is_fenced(tea
         assert len(ann.rescued) == 1
 
 
-def test_ten_who_need_it_for_a_moment_are_through_within_four_seconds(team: Team) -> None:
+def test_ten_short_holders_finish_within_four_seconds(team: Team) -> None:
     """Each waits up to a minute and holds the lock for 0.2 s.
 
     The best of three rounds counts, since the machine may be busy.

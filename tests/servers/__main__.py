@@ -35,7 +35,7 @@ from tests.servers.processes import StartError, run
 from tests.servers.real import VARIABLE, Real, Terraform
 from tests.servers.rgw import ceph_rgw
 
-SESSIONS: Final = "tests/engine/session/test_session.py::test_the_session_contract"
+SESSIONS: Final = "tests/engine/session/test_session.py::test_session_contract"
 CONTRACTS: Final = ["tests/contracts", SESSIONS, "tests/real/test_contracts.py"]
 ALL: Final = ["tests/contracts", SESSIONS, "tests/real"]
 PLUGIN: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_conformance_page.py"]
@@ -79,7 +79,7 @@ STARTS: Final[Starts] = {
 
 
 @contextlib.contextmanager
-def all_of_them(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
+def start_servers(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
     """Every server that can be had, started side by side; those that cannot say why in one line."""
     missing: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
@@ -113,26 +113,26 @@ def main(arguments: list[str]) -> int:
         "command", nargs="*", help="what to run beside the servers instead of the tests"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _interrupt)
     room, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
     status = 1
     try:
-        with all_of_them(room) as real:
-            _say(real, time.monotonic() - started)
+        with start_servers(room) as real:
+            _report(real, time.monotonic() - started)
             status = _run(
                 real,
                 options.command or _tests(CONTRACTS if options.write else ALL),
                 write=options.write,
             )
         status = status or int(
-            options.require and not excused(real, os.environ.get("DTM_EXCUSE", ""))
+            options.require and not all_excused(real, os.environ.get("DTM_EXCUSE", ""))
         )
     finally:
-        _leave(room, kept=status != 0)
+        _clean_up(room, kept=status != 0)
     return status
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """Ends like Ctrl-C, so that every block is left."""
     raise KeyboardInterrupt
 
@@ -148,14 +148,14 @@ def _run(real: Real, command: list[str], *, write: bool) -> int:
     return subprocess.run(command, env=env).returncode
 
 
-def _say(real: Real, seconds: float) -> None:
+def _report(real: Real, seconds: float) -> None:
     for name in STARTS:
         found = getattr(real, name)
         sys.stderr.write(f"{name}: {found.title if found else f'not here: {real.missing[name]}'}\n")
     sys.stderr.write(f"Up after {seconds:.1f} s; logs in {real.room}\n")
 
 
-def excused(real: Real, excuses: str) -> bool:
+def all_excused(real: Real, excuses: str) -> bool:
     """Return whether `excuses` ("rgw: no apt here; ...") names every absent server."""
     named = {part.partition(":")[0].strip() for part in excuses.split(";")}
     bare = [name for name in real.missing if name not in named]
@@ -166,7 +166,7 @@ def excused(real: Real, excuses: str) -> bool:
     return not bare
 
 
-def _leave(room: Path, *, kept: bool) -> None:
+def _clean_up(room: Path, *, kept: bool) -> None:
     if kept:
         sys.stderr.write(f"The servers' logs are kept in {room}\n")
     else:

@@ -33,7 +33,7 @@ DENIED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PolicyRequest:
     """One request in the words of a policy."""
 
     action: str
@@ -41,20 +41,20 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Door:
+class PolicyProxy:
     """Where it is, and everything that was asked and refused."""
 
     endpoint: str
-    allowed: list[Asked] = field(default_factory=list[Asked])
-    denied: list[Asked] = field(default_factory=list[Asked])
+    allowed: list[PolicyRequest] = field(default_factory=list[PolicyRequest])
+    denied: list[PolicyRequest] = field(default_factory=list[PolicyRequest])
 
 
-def permits(policy: Mapping[str, Any], asked: Asked) -> bool:
+def permits(policy: Mapping[str, Any], request: PolicyRequest) -> bool:
     """Return whether some statement allows it; there are no denials and no conditions."""
     return any(
         statement["Effect"] == "Allow"
-        and any(fnmatchcase(asked.action, action) for action in _all(statement["Action"]))
-        and any(fnmatchcase(asked.resource, resource) for resource in _all(statement["Resource"]))
+        and any(fnmatchcase(request.action, action) for action in _all(statement["Action"]))
+        and any(fnmatchcase(request.resource, resource) for resource in _all(statement["Resource"]))
         for statement in policy["Statement"]
     )
 
@@ -63,12 +63,14 @@ def _all(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Asked:
+def policy_request(
+    method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> PolicyRequest:
     """Return the action and the resource of a request."""
     operation = headers.get("X-Amz-Target", "")
     if operation:
         table = json.loads(body).get("TableName", "?")
-        return Asked(
+        return PolicyRequest(
             f"dynamodb:{operation.rpartition('.')[2]}",
             f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}",
         )
@@ -76,17 +78,21 @@ def asked(method: str, target: str, headers: Mapping[str, str], body: bytes) -> 
     bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
     query = parse_qs(parts.query, keep_blank_values=True)
     if key:
-        return Asked(
+        return PolicyRequest(
             OBJECT.get(method, "s3:?") if query.keys() <= {"x-id"} else "s3:?",
             f"arn:aws:s3:::{bucket}/{key}",
         )
     if method == "GET":
-        return Asked("s3:ListBucket" if "list-type" in query else "s3:?", f"arn:aws:s3:::{bucket}")
-    return Asked(BUCKET.get(method, "s3:?") if not query else "s3:?", f"arn:aws:s3:::{bucket}")
+        return PolicyRequest(
+            "s3:ListBucket" if "list-type" in query else "s3:?", f"arn:aws:s3:::{bucket}"
+        )
+    return PolicyRequest(
+        BUCKET.get(method, "s3:?") if not query else "s3:?", f"arn:aws:s3:::{bucket}"
+    )
 
 
 @contextlib.contextmanager
-def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
+def policy_proxy(upstream: str, policy: Mapping[str, Any]) -> Iterator[PolicyProxy]:
     """One that is open until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,7 +100,7 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            wanted = asked(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # Message is no Mapping
+            wanted = policy_request(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # Message is no Mapping
             if not permits(policy, wanted):
                 found.denied.append(wanted)
                 is_table = wanted.action.startswith("dynamodb:")
@@ -134,7 +140,7 @@ def door(upstream: str, policy: Mapping[str, Any]) -> Iterator[Door]:
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     server.daemon_threads = True
-    found = Door(f"http://{HOST}:{server.server_port}")
+    found = PolicyProxy(f"http://{HOST}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 HOST = "127.0.0.1"
 RANDOM_PART = re.compile(r"[0-9a-f]{8,}|\d+")
 KEY_OF_SIGNATURE = re.compile(r"Credential=([^/]+)/")
-PASSED_BY = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
+HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
 """Headers about one connection only: each side has its own."""
 
 
@@ -81,7 +81,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class HappenedFault:
     """A fault that happened to the `ordinal`th request of this sender with that label, from 0."""
 
     label: str
@@ -119,11 +119,11 @@ class _Answer:
     headers: list[tuple[str, str]]
     body: bytes
 
-    def whole(self, *, bodiless: bool) -> bytes:
+    def to_bytes(self, *, bodiless: bool) -> bytes:
         """As bytes; the length of what HEAD leaves out is what the server said."""
         lines = [f"HTTP/1.1 {self.status} {self.reason}"]
         lines += [
-            f"{name}: {value}" for name, value in self.headers if name.lower() not in PASSED_BY
+            f"{name}: {value}" for name, value in self.headers if name.lower() not in HOP_HEADERS
         ]
         said = next(
             (value for name, value in self.headers if name.lower() == "content-length"), None
@@ -156,7 +156,7 @@ class FaultProxy:
     patience: float = 0.5
     latency: float = 0.0
     counts: Counter[Fault] = field(default_factory=Counter[Fault])
-    happened: list[Met] = field(default_factory=list[Met])
+    happened: list[HappenedFault] = field(default_factory=list[HappenedFault])
 
     def __enter__(self) -> Self:
         self._seen: Counter[tuple[str, str]] = Counter()
@@ -202,58 +202,64 @@ class FaultProxy:
 
     def _serve(self, request: Request, connection: socket.socket) -> bytes:
         time.sleep(self.latency)
-        fault, met, arrival = self._fault(request)
+        fault, hit, arrival = self._fault(request)
         if fault is Fault.LOST_BEFORE:
-            self._count(met)
+            self._count(hit)
             raise _LostError
         if fault is Fault.ERROR:
-            return self._error(request, met, arrival)
+            return self._error(request, hit, arrival)
         if fault is Fault.DELAYED:
-            return self._late(request, met, arrival, connection)
+            return self._delay(request, hit, arrival, connection)
         if fault is Fault.REORDERED:
-            self._step_aside(request, met, arrival)
+            self._let_overtake(request, hit, arrival)
         data = self._ask(request, arrival)
         if fault is Fault.LOST_AFTER:
-            self._count(met)
+            self._count(hit)
             raise _LostError
         if fault is Fault.CUT:
-            self._count(met)
+            self._count(hit)
             raise _LostError(_first_half(data))
         return data
 
-    def _fault(self, request: Request) -> tuple[Fault | None, Met, int]:
+    def _fault(self, request: Request) -> tuple[Fault | None, HappenedFault, int]:
         with self._change:
             ordinal = self._seen[request.sender, request.label]
             self._seen[request.sender, request.label] += 1
             self._arrivals += 1
             arrival = self._arrivals
         fault = self.schedule(request.label, ordinal)
-        return fault, Met(request.label, ordinal, fault or Fault.ERROR), arrival
+        return fault, HappenedFault(request.label, ordinal, fault or Fault.ERROR), arrival
 
-    def _count(self, met: Met) -> None:
+    def _count(self, hit: HappenedFault) -> None:
         with self._change:
-            self.counts[met.fault] += 1
-            self.happened.append(met)
+            self.counts[hit.fault] += 1
+            self.happened.append(hit)
 
-    def _error(self, request: Request, met: Met, arrival: int) -> bytes:
-        dice = random.Random(f"{met.label} {met.ordinal}")
+    def _error(self, request: Request, hit: HappenedFault, arrival: int) -> bytes:
+        dice = random.Random(f"{hit.label} {hit.ordinal}")
         status, reason = dice.choice([(500, "Internal Server Error"), (503, "Service Unavailable")])
         if status == 500 and dice.random() < 0.5:
             self._ask(request, arrival)
-        self._count(met)
-        return _Answer(status, reason, [("Content-Type", "text/plain")], b"no\n").whole(
+        self._count(hit)
+        return _Answer(status, reason, [("Content-Type", "text/plain")], b"no\n").to_bytes(
             bodiless=request.method == "HEAD"
         )
 
-    def _late(self, request: Request, met: Met, arrival: int, connection: socket.socket) -> bytes:
+    def _delay(
+        self,
+        request: Request,
+        hit: HappenedFault,
+        arrival: int,
+        connection: socket.socket,
+    ) -> bytes:
         self._send_on.wait(self.delay)
-        gone = _gone(connection)
+        gone = _client_is_gone(connection)
         data = self._ask(request, arrival)
         if gone:
-            self._count(met)
+            self._count(hit)
         return data
 
-    def _step_aside(self, request: Request, met: Met, arrival: int) -> None:
+    def _let_overtake(self, request: Request, hit: HappenedFault, arrival: int) -> None:
         def passed() -> bool:
             return any(
                 other > arrival and sender != request.sender for other, sender in self._answered
@@ -266,14 +272,14 @@ class FaultProxy:
             overtaken = self._change.wait_for(passed, self.patience)
             self.waiting = False
         if overtaken:
-            self._count(met)
+            self._count(hit)
 
     def _ask(self, request: Request, arrival: int) -> bytes:
         answer = _forward(self.upstream, request)
         with self._change:
             self._answered.append((arrival, request.sender))
             self._change.notify_all()
-        return answer.whole(bodiless=request.method == "HEAD")
+        return answer.to_bytes(bodiless=request.method == "HEAD")
 
 
 def _forward(upstream: str, request: Request) -> _Answer:
@@ -290,7 +296,7 @@ def _forward(upstream: str, request: Request) -> _Answer:
     with contextlib.closing(link):
         link.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         for name, value in request.headers:
-            if name.lower() not in PASSED_BY:
+            if name.lower() not in HOP_HEADERS:
                 link.putheader(name, value)
         if request.body or request.header("content-length"):
             link.putheader("Content-Length", str(len(request.body)))
@@ -305,7 +311,7 @@ def _first_half(data: bytes) -> bytes:
     return data[: len(head) + 4 + len(body) // 2] if len(body) > 1 else head[: len(head) // 2]
 
 
-def _gone(connection: socket.socket) -> bool:
+def _client_is_gone(connection: socket.socket) -> bool:
     """Return whether the client has closed its end: then a read returns nothing."""
     readable, _, _ = select.select([connection], [], [], 0)
     try:

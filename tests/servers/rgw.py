@@ -203,7 +203,7 @@ def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
     run(["ceph-osd", "-c", conf, "-i", "0", "--mkfs", "--osd-uuid", osd], log)
     _ceph(conf, log, "osd", "crush", "add", "osd.0", "1.0", "host=h1", "root=default")
     for number in range(OSD_TRIES):
-        if _stays(
+        if _keeps_running(
             stack.enter_context(
                 started(room / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f")
             )
@@ -227,7 +227,7 @@ def _ceph(conf: Path, log: Path, *words: str) -> None:
             time.sleep(0.3)
 
 
-def _stays(program: Program) -> bool:
+def _keeps_running(program: Program) -> bool:
     """Return whether it lives on: it may end at once, and then a second start works."""
     with contextlib.suppress(StartError):
         program.until(lambda: False, patience=0.3)

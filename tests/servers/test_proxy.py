@@ -75,7 +75,7 @@ def ask(
         return found.status, found.read()
 
 
-def test_without_a_fault_everything_passes(server: Counter) -> None:
+def test_proxy_forwards_requests_without_faults(server: Counter) -> None:
     with FaultProxy(server.url) as proxy:
         assert ask(proxy.url, "PUT", b"one") == (200, b"")
         assert ask(proxy.url, "GET") == (200, b"one")
@@ -86,7 +86,7 @@ def test_without_a_fault_everything_passes(server: Counter) -> None:
 @pytest.mark.parametrize(
     ("fault", "effect"), [(Fault.LOST_BEFORE, []), (Fault.LOST_AFTER, [b"one"])]
 )
-def test_a_lost_request_has_no_effect_and_a_lost_answer_has_one(
+def test_lost_request_has_no_effect_and_lost_answer_has(
     server: Counter, fault: Fault, effect: list[bytes]
 ) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): fault})) as proxy:
@@ -97,7 +97,7 @@ def test_a_lost_request_has_no_effect_and_a_lost_answer_has_one(
     assert proxy.counts == {fault: 1} and server.bodies == [*effect, b"two"]
 
 
-def test_a_delayed_request_has_its_effect_after_the_client_gave_up(server: Counter) -> None:
+def test_delayed_request_takes_effect_after_the_timeout(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=LATE) as proxy:
         with pytest.raises(TimeoutError):
             ask(proxy.url, "PUT", b"late", timeout=TIMEOUT)
@@ -106,7 +106,7 @@ def test_a_delayed_request_has_its_effect_after_the_client_gave_up(server: Count
     assert server.bodies == [b"early", b"late"]
 
 
-def test_a_delayed_request_can_be_sent_on(server: Counter) -> None:
+def test_delayed_request_can_be_released(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=60.0) as proxy:
         with pytest.raises(TimeoutError):
             ask(proxy.url, "PUT", b"late", timeout=TIMEOUT)
@@ -114,7 +114,7 @@ def test_a_delayed_request_can_be_sent_on(server: Counter) -> None:
         assert eventually(lambda: server.bodies == [b"late"])
 
 
-def test_what_was_delayed_has_arrived_when_the_proxy_ends(server: Counter) -> None:
+def test_delayed_requests_arrive_before_the_proxy_ends(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=60.0) as proxy:
         with pytest.raises(TimeoutError):
             ask(proxy.url, "PUT", b"late", timeout=TIMEOUT)
@@ -122,13 +122,13 @@ def test_what_was_delayed_has_arrived_when_the_proxy_ends(server: Counter) -> No
     assert server.bodies == [b"late"] and proxy.counts == {Fault.DELAYED: 1}
 
 
-def test_a_delay_that_the_client_sits_out_is_not_counted(server: Counter) -> None:
+def test_delay_shorter_than_the_timeout_is_not_counted(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.DELAYED}), delay=0.05) as proxy:
         assert ask(proxy.url, "PUT", b"one")[0] == 200
     assert not proxy.counts and server.bodies == [b"one"]
 
 
-def test_an_answer_is_cut_in_the_middle_of_its_body(server: Counter) -> None:
+def test_answer_is_cut_in_the_middle_of_its_body(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("GET /k", 0): Fault.CUT})) as proxy:
         ask(proxy.url, "PUT", b"12345678")
         with pytest.raises(http.client.IncompleteRead) as cut:
@@ -136,7 +136,7 @@ def test_an_answer_is_cut_in_the_middle_of_its_body(server: Counter) -> None:
     assert cut.value.partial == b"1234" and proxy.counts == {Fault.CUT: 1}
 
 
-def test_an_answer_without_a_body_is_cut_in_its_headers(server: Counter) -> None:
+def test_answer_without_a_body_is_cut_in_its_headers(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.CUT})) as proxy:
         where = urlsplit(proxy.url)
         with (
@@ -149,19 +149,19 @@ def test_an_answer_without_a_body_is_cut_in_its_headers(server: Counter) -> None
     assert server.bodies == [b"one"] and proxy.counts == {Fault.CUT: 1}
 
 
-def test_errors_are_500_and_503_and_only_500_may_have_an_effect(server: Counter) -> None:
+def test_only_a_500_error_may_have_an_effect(server: Counter) -> None:
     with FaultProxy(server.url, lambda label, ordinal: Fault.ERROR) as proxy:
-        met = [
+        answers = [
             (ask(proxy.url, "PUT", str(number).encode())[0], str(number).encode())
             for number in range(20)
         ]
-    with_effect = [status for status, body in met if body in server.bodies]
-    assert {status for status, _ in met} == {500, 503} and set(with_effect) == {500}
-    assert 0 < len(with_effect) < [status for status, _ in met].count(500)
+    with_effect = [status for status, body in answers if body in server.bodies]
+    assert {status for status, _ in answers} == {500, 503} and set(with_effect) == {500}
+    assert 0 < len(with_effect) < [status for status, _ in answers].count(500)
     assert proxy.counts == {Fault.ERROR: 20}
 
 
-def test_a_later_request_of_another_client_overtakes(server: Counter) -> None:
+def test_later_request_of_another_client_overtakes(server: Counter) -> None:
     with (
         FaultProxy(server.url, scripted({("PUT /k", 0): Fault.REORDERED}), patience=5.0) as proxy,
         ThreadPoolExecutor() as pool,
@@ -174,13 +174,13 @@ def test_a_later_request_of_another_client_overtakes(server: Counter) -> None:
     assert server.bodies == [b"own", b"second", b"first"] and proxy.counts == {Fault.REORDERED: 1}
 
 
-def test_a_request_that_nobody_overtakes_goes_on_and_is_not_counted(server: Counter) -> None:
+def test_request_that_is_not_overtaken_is_not_counted(server: Counter) -> None:
     with FaultProxy(server.url, scripted({("PUT /k", 0): Fault.REORDERED}), patience=0.05) as proxy:
         assert ask(proxy.url, "PUT", b"one", "a")[0] == 200
     assert server.bodies == [b"one"] and not proxy.counts
 
 
-def test_a_seed_replays() -> None:
+def test_seed_gives_the_same_schedule() -> None:
     def drawn(seed: int) -> list[Fault | None]:
         schedule = seeded(seed, 0.3)
         return [schedule("PUT /k", ordinal) for ordinal in range(200)]
@@ -189,7 +189,7 @@ def test_a_seed_replays() -> None:
     assert set(drawn(1)) == {None, *Fault} and 30 < 200 - drawn(1).count(None) < 90
 
 
-def test_what_happened_is_the_same_in_a_second_run_and_can_be_told(server: Counter) -> None:
+def test_same_seed_gives_the_same_faults(server: Counter) -> None:
     def run() -> list[tuple[str, int, str]]:
         with (
             FaultProxy(server.url, seeded(3, 0.5, (Fault.ERROR,))) as proxy,
@@ -200,12 +200,12 @@ def test_what_happened_is_the_same_in_a_second_run_and_can_be_told(server: Count
                     lambda number: ask(proxy.url, "PUT", b"x", f"client {number % 4}"), range(40)
                 )
             )
-        return sorted((met.label, met.ordinal, met.fault.name) for met in proxy.happened)
+        return sorted((fault.label, fault.ordinal, fault.fault.name) for fault in proxy.happened)
 
     assert run() == run() != []
 
 
-def test_labels_leave_out_what_is_random_and_clients_are_told_apart() -> None:
+def test_labels_leave_out_random_parts() -> None:
     signed = "AWS4-HMAC-SHA256 Credential=alice/20260101/us-east-1/s3/aws4_request, Signature=00"
     first = Request(
         "PUT",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.__main__ import all_of_them, excused
+from tests.servers.__main__ import all_excused, start_servers
 from tests.servers.install import MissingError
 from tests.servers.processes import Program, StartError, free_ports, run, started
 from tests.servers.real import Real, Terraform
@@ -49,7 +49,7 @@ def eventually(true: Callable[[], bool]) -> bool:
     return true()
 
 
-def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Path) -> None:
+def test_failing_block_ends_its_program_and_children(tmp_path: Path) -> None:
     def work() -> Iterator[Program]:
         with started(
             tmp_path / "x.out", sys.executable, "-c", "import os; os.system('sleep 60')"
@@ -67,7 +67,7 @@ def test_a_block_that_fails_ends_its_program_and_what_that_started(tmp_path: Pat
     assert all(eventually(lambda pid=pid: gone(pid)) for pid in family)  # type: ignore[misc] # a default is no annotation
 
 
-def test_a_program_ends_with_an_owner_that_is_killed_outright(tmp_path: Path) -> None:
+def test_program_ends_with_its_killed_owner(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OWNER, str(tmp_path / "x.out")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_a_program_ends_with_an_owner_that_is_killed_outright(tmp_path: Path) ->
     assert eventually(lambda: gone(pid))
 
 
-def test_a_program_that_ends_at_once_shows_what_it_said_last(tmp_path: Path) -> None:
+def test_program_that_ends_early_shows_its_last_output(tmp_path: Path) -> None:
     with (
         started(tmp_path / "speaker.out", "sh", "-c", "echo no such option >&2; exit 3") as program,
         pytest.raises(StartError, match=r"speaker ended at once with status 3: .*no such option"),
@@ -87,7 +87,7 @@ def test_a_program_that_ends_at_once_shows_what_it_said_last(tmp_path: Path) -> 
         program.until(lambda: False)
 
 
-def test_a_program_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_program_that_never_answers_is_an_error(tmp_path: Path) -> None:
     with (
         started(tmp_path / "mute.out", "sleep", "60") as program,
         pytest.raises(StartError, match=r"does not answer after 0\.1 s"),
@@ -95,7 +95,7 @@ def test_a_program_that_never_answers_is_given_up(tmp_path: Path) -> None:
         program.until(lambda: False, patience=0.1)
 
 
-def test_a_command_that_fails_says_why_and_leaves_a_log(tmp_path: Path) -> None:
+def test_failing_command_is_explained_and_logged(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"failed with status 1, .*: oh no"):
         run(["sh", "-c", "echo oh no >&2; exit 1"], tmp_path / "log")
     assert "oh no" in (tmp_path / "log").read_text()
@@ -127,8 +127,8 @@ def wrong(_room: Path) -> Iterator[object]:
     yield
 
 
-def test_an_absent_server_is_told_in_one_line_and_the_others_run(tmp_path: Path) -> None:
-    with all_of_them(tmp_path, {"terraform": here, "rgw": absent}) as real:
+def test_absent_server_is_reported_and_others_run(tmp_path: Path) -> None:
+    with start_servers(tmp_path, {"terraform": here, "rgw": absent}) as real:
         assert (
             real.missing == {"rgw": "it is not on the PATH"}
             and real.why_not("rgw") == "it is not on the PATH"
@@ -138,8 +138,11 @@ def test_an_absent_server_is_told_in_one_line_and_the_others_run(tmp_path: Path)
     assert not (tmp_path / "terraform" / "open").exists()
 
 
-def test_a_mistake_of_ours_is_no_absent_server(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), all_of_them(tmp_path, {"terraform": here, "rgw": wrong}):
+def test_programming_error_is_not_an_absent_server(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        start_servers(tmp_path, {"terraform": here, "rgw": wrong}),
+    ):
         pass
     assert not (tmp_path / "terraform" / "open").exists()
 
@@ -153,8 +156,8 @@ def test_a_mistake_of_ours_is_no_absent_server(tmp_path: Path) -> None:
         ("rgw; terraform", True),
     ],
 )
-def test_an_absent_server_must_be_excused_by_name(
+def test_absent_server_must_be_excused_by_name(
     excuses: str, fine: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert excused(Real(missing={"rgw": "gone", "terraform": "gone"}), excuses) is fine
+    assert all_excused(Real(missing={"rgw": "gone", "terraform": "gone"}), excuses) is fine
     assert ("DTM_EXCUSE=" in capsys.readouterr().err) is not fine

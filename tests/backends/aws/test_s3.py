@@ -38,7 +38,7 @@ SECRET = base64.b64encode(bytes(32)).decode()
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nobody's own credentials, profiles or instance role."""
     for name in (
         "AWS_PROFILE",
@@ -122,7 +122,7 @@ def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, li
         ({"key": "/k", "endpoint": "x", "accessKey": "a"}, {}, ["key", "endpoint", "secretKey"]),
     ],
 )
-def test_everything_wrong_with_the_options_is_said_at_once(
+def test_all_wrong_options_are_reported_at_once(
     given: dict[str, Value], env: dict[str, str], said: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -133,7 +133,7 @@ def test_everything_wrong_with_the_options_is_said_at_once(
     )
 
 
-def test_options_say_where_things_are() -> None:
+def test_options_become_settings() -> None:
     found = read_settings(
         {
             **BASE,
@@ -184,7 +184,9 @@ def test_options_say_where_things_are() -> None:
         ),
     ],
 )
-def test_what_goes_with_every_write(given: dict[str, Value], writing: Mapping[str, object]) -> None:
+def test_write_parameters_follow_the_options(
+    given: dict[str, Value], writing: Mapping[str, object]
+) -> None:
     found = read_settings({**BASE, **given}, Path("/"), {})
     assert dict(found.writing) == writing
     assert dict(found.reading) == (writing if "sseCustomerKey" in given else {})
@@ -215,7 +217,7 @@ def test_what_goes_with_every_write(given: dict[str, Value], writing: Mapping[st
         ),
     ],
 )
-def test_where_endpoint_and_region_come_from(
+def test_sources_of_endpoint_and_region(
     given: dict[str, Value], env: dict[str, str], endpoint: str, region: str, style: str
 ) -> None:
     keys = {"S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
@@ -224,7 +226,7 @@ def test_where_endpoint_and_region_come_from(
     assert BucketRegion(AwsAccount(found.access), found)() == region
 
 
-def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
+def test_location_starts_with_the_flavour() -> None:
     env = {"S3_ENDPOINT": "https://h", "S3_ACCESS_KEY_ID": "a", "S3_SECRET_ACCESS_KEY": "b"}
     assert (
         open_backend({**BASE, "flavour": "linode"}, Path("/"), env).store.location
@@ -232,7 +234,7 @@ def test_a_flavour_names_itself_in_the_home_of_the_state() -> None:
     )
 
 
-def test_the_profile_names_the_region(tmp_path: Path) -> None:
+def test_region_comes_from_the_profile(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile team]\nregion = ap-south-1\n")
     found = read_settings({**BASE, "region": "", "profile": "team"}, Path("/"), {})
     assert BucketRegion(AwsAccount(found.access), found)() == "ap-south-1"
@@ -250,7 +252,7 @@ class Bucket(AwsAccount):
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> None:
+def test_region_comes_from_the_bucket_even_if_denied(status: int) -> None:
     with canned_server(
         lambda *_: Answer(status, headers={"x-amz-bucket-region": "eu-central-1"})
     ) as (
@@ -261,7 +263,7 @@ def test_the_bucket_itself_names_its_region_even_to_strangers(status: int) -> No
         assert (found(), found(), seen) == ("eu-central-1", "eu-central-1", ["HEAD /team-state"])
 
 
-def test_without_any_region_the_ways_to_say_it_are_named() -> None:
+def test_missing_region_error_names_its_sources() -> None:
     with canned_server(lambda *_: Answer(403)) as (url, _):
         found = BucketRegion(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
         with pytest.raises(
@@ -278,7 +280,7 @@ def reading(found: Store) -> object:
     return found.read("prod/state")
 
 
-def creating_it(found: Store) -> object:
+def creating(found: Store) -> object:
     return found.write("prod/state", b"x", expect=None)
 
 
@@ -302,7 +304,7 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
         StoreAccessError,
         "s3:GetObject is denied to access key ...MPLE from the options",
     ),
-    (xml(403, "AccessDenied"), creating_it, StoreAccessError, "prod/state: s3:PutObject is denied"),
+    (xml(403, "AccessDenied"), creating, StoreAccessError, "prod/state: s3:PutObject is denied"),
     (xml(403, "AccessDenied"), deleting, StoreAccessError, "s3:DeleteObject is denied"),
     (xml(403, "AccessDenied"), listing, StoreAccessError, "s3:ListBucket is denied"),
     (xml(403, "InvalidAccessKeyId"), reading, StoreAccessError, "does not know these credentials"),
@@ -327,46 +329,46 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
     ),
     (
         xml(400, "AuthorizationHeaderMalformed", more="<Region>us-west-2</Region>"),
-        creating_it,
+        creating,
         StoreAccessError,
         "the bucket is in us-west-2",
     ),
     (xml(404, "NoSuchBucket"), reading, StoreAccessError, "the bucket does not exist"),
-    (xml(404, "NoSuchBucket"), creating_it, StoreAccessError, "the bucket does not exist"),
+    (xml(404, "NoSuchBucket"), creating, StoreAccessError, "the bucket does not exist"),
     (xml(404, "NoSuchBucket"), listing, StoreAccessError, "the bucket does not exist"),
-    (xml(503, "SlowDown"), creating_it, Unavailable, "SlowDown"),
-    (xml(400, "RequestTimeout"), creating_it, Unavailable, "RequestTimeout"),
-    (xml(400, "BadDigest"), creating_it, Unavailable, "BadDigest"),
-    (xml(429, "Whatever"), creating_it, Unavailable, "Whatever"),
-    (xml(503, "ServiceUnavailable"), creating_it, OutcomeUnknownError, "ServiceUnavailable"),
+    (xml(503, "SlowDown"), creating, Unavailable, "SlowDown"),
+    (xml(400, "RequestTimeout"), creating, Unavailable, "RequestTimeout"),
+    (xml(400, "BadDigest"), creating, Unavailable, "BadDigest"),
+    (xml(429, "Whatever"), creating, Unavailable, "Whatever"),
+    (xml(503, "ServiceUnavailable"), creating, OutcomeUnknownError, "ServiceUnavailable"),
     (xml(500, "InternalError"), replacing, OutcomeUnknownError, "InternalError"),
     (xml(500, "InternalError"), deleting, OutcomeUnknownError, "InternalError"),
     (xml(503, "ServiceUnavailable"), reading, Unavailable, "ServiceUnavailable"),
     (Answer(502), reading, Unavailable, "502"),
-    (Answer(502), creating_it, OutcomeUnknownError, "502"),
+    (Answer(502), creating, OutcomeUnknownError, "502"),
     (
         xml(412, "PreconditionFailed"),
-        creating_it,
+        creating,
         ConflictError,
         "expected version none, found another one",
     ),
     (
         xml(400, "InvalidArgument", "of no use"),
-        creating_it,
+        creating,
         StoreError,
         "InvalidArgument: of no use",
     ),
     (Answer(200, cut=-1), reading, Unavailable, "got no answer"),
-    (Answer(200, cut=-1), creating_it, OutcomeUnknownError, "got no answer"),
+    (Answer(200, cut=-1), creating, OutcomeUnknownError, "got no answer"),
     (Answer(200, cut=-1), deleting, OutcomeUnknownError, "got no answer"),
     (Answer(200, b"half of it", {"ETag": '"e"'}, cut=4), reading, Unavailable, "s3:GetObject"),
     (Answer(200, b"all of it"), reading, Unavailable, "was cut off"),  # within its headers
-    (Answer(200), creating_it, OutcomeUnknownError, "was cut off"),
+    (Answer(200), creating, OutcomeUnknownError, "was cut off"),
 ]
 
 
 @pytest.mark.parametrize(("answer", "call", "kind", "said"), REFUSALS)
-def test_each_refusal_and_silence_says_what_it_means(
+def test_s3_error_mapping(
     answer: Answer, call: Callable[[Store], object], kind: type[DtmError], said: str
 ) -> None:
     with server(answer) as (found, _), pytest.raises(kind) as caught:
@@ -378,17 +380,15 @@ def test_each_refusal_and_silence_says_what_it_means(
 @pytest.mark.parametrize(
     "answer", [xml(503, "SlowDown"), xml(500, "InternalError"), Answer(200, cut=-1)]
 )
-def test_each_call_is_one_try(answer: Answer) -> None:
+def test_each_call_sends_one_request(answer: Answer) -> None:
     with server(answer) as (found, seen):
-        for call in (reading, creating_it, replacing, deleting, listing):
+        for call in (reading, creating, replacing, deleting, listing):
             with pytest.raises((Unavailable, OutcomeUnknownError)):
                 call(found)
         assert len(seen) == 5
 
 
-def test_the_version_is_sent_without_quotes_and_a_condition_on_a_missing_key_is_a_conflict() -> (
-    None
-):
+def test_condition_on_a_missing_key_is_a_conflict() -> None:
     with server(lambda method, _: xml(404, "NoSuchKey") if method == "PUT" else Answer(404)) as (
         found,
         seen,
@@ -402,14 +402,14 @@ def test_the_version_is_sent_without_quotes_and_a_condition_on_a_missing_key_is_
         ]
 
 
-def test_who_polls_a_lock_asks_once() -> None:
+def test_polling_a_lock_sends_one_request() -> None:
     with server(xml(412, "PreconditionFailed")) as (found, seen):
         with pytest.raises(ConflictError):
-            creating_it(found)
+            creating(found)
         assert seen == ["PUT /team-state/prod/state If-None-Match: *"]
 
 
-def test_a_write_refused_because_another_is_under_way_may_be_tried_again() -> None:
+def test_write_refused_during_another_one_is_retryable() -> None:
     def respond(method: str, _: str) -> Answer:
         return (
             xml(409, "ConditionalRequestConflict")
@@ -424,11 +424,11 @@ def test_a_write_refused_because_another_is_under_way_may_be_tried_again() -> No
         replacing(found)
 
 
-def test_an_answer_that_comes_too_late_leaves_a_write_in_doubt() -> None:
+def test_timeout_of_a_write_is_an_unknown_outcome() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = store(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1)
         with pytest.raises(OutcomeUnknownError, match="got no answer: timed out"):
-            creating_it(found)
+            creating(found)
         with pytest.raises(Unavailable, match="timed out"):
             reading(found)
 
@@ -446,28 +446,28 @@ def test_an_answer_that_comes_too_late_leaves_a_write_in_doubt() -> None:
         ),
     ],
 )
-def test_a_server_that_cannot_be_reached_has_done_nothing(endpoint: str, said: str) -> None:
+def test_unreachable_server_has_no_effect(endpoint: str, said: str) -> None:
     (port,) = free_ports(1)
-    for call in (reading, creating_it, deleting):
+    for call in (reading, creating, deleting):
         with pytest.raises(Unavailable) as caught:
             call(store(endpoint.format(port=port)))
         assert said.format(port=port) in str(caught.value)
 
 
-def test_without_credentials_the_ways_to_give_them_are_named() -> None:
+def test_missing_credentials_error_names_the_variables() -> None:
     options = {**BASE, "endpoint": "http://127.0.0.1:9"}
     with pytest.raises(StoreAccessError, match="no AWS credentials were found") as caught:
         open_backend(options, Path("/"), {}).store.read("k")
     assert "AWS_ACCESS_KEY_ID" in caught.value.hint
 
 
-def test_a_profile_that_is_not_there_is_named() -> None:
+def test_missing_profile_is_named() -> None:
     with pytest.raises(StoreAccessError, match="there is no AWS profile nobody") as caught:
         open_backend({**BASE, "profile": "nobody"}, Path("/"), {}).store.read("k")
     assert "~/.aws/config" in caught.value.hint and "AWS_PROFILE" in caught.value.hint
 
 
-def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> None:
+def test_credentials_come_from_the_given_file_and_profile(tmp_path: Path) -> None:
     (tmp_path / "creds").write_text(
         "[team]\naws_access_key_id = AKIAFROMFILE1234\naws_secret_access_key = x\n"
     )
@@ -480,14 +480,14 @@ def test_credentials_come_from_the_file_and_profile_named(tmp_path: Path) -> Non
             open_backend(options, tmp_path, {}).store.read("k")
 
 
-def test_every_service_that_credentials_may_come_from_is_known() -> None:
+def test_services_for_credentials_can_be_loaded() -> None:
     aws = AwsAccount(AwsCredentials(access_key="a", secret_key="b"))
     assert [
         aws.client(name, "eu-west-1").meta.service_model.service_name for name in SERVICES
     ] == list(SERVICES)
 
 
-def test_a_role_is_assumed_and_named() -> None:
+def test_role_is_assumed_and_named() -> None:
     soon = "2999-01-01T00:00:00Z"
     given = (
         "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
@@ -509,7 +509,7 @@ def test_a_role_is_assumed_and_named() -> None:
         assert asked == ["POST /"]
 
 
-def test_a_role_that_may_not_be_assumed_says_so() -> None:
+def test_denied_role_is_reported() -> None:
     denied = (
         b"<ErrorResponse><Error><Code>AccessDenied</Code>"
         b"<Message>not you</Message></Error></ErrorResponse>"
@@ -524,10 +524,10 @@ def test_a_role_that_may_not_be_assumed_says_so() -> None:
         with pytest.raises(
             StoreAccessError, match="the role cannot be assumed: AccessDenied: not you"
         ):
-            creating_it(found)
+            creating(found)
 
 
-def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None:
+def test_listing_joins_pages_and_skips_folder_markers() -> None:
     def page(number: int) -> Answer:
         more = (
             "<IsTruncated>true</IsTruncated>"
@@ -551,7 +551,7 @@ def test_a_listing_of_many_pages_is_one_and_folder_markers_are_no_keys() -> None
 # --- making, allowing, encrypting
 
 
-def test_what_is_missing_is_made_once_and_closed_to_the_public(cloud: Cloud) -> None:
+def test_bucket_and_table_are_created_once_and_private(cloud: Cloud) -> None:
     options = cloud.options("made-by-dtm", "k", "made-by-dtm")
     plan = open_provisioner(options, Path("/"), {})
     assert plan.missing() == [
@@ -587,7 +587,7 @@ class Amazon(AwsAccount):
         return super().client(service, region, self._cloud.endpoint, "path")
 
 
-def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
+def test_bucket_at_amazon_is_versioned(cloud: Cloud) -> None:
     settings = read_settings(
         {"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {}
     )
@@ -599,7 +599,7 @@ def test_at_amazon_the_bucket_is_versioned_too(cloud: Cloud) -> None:
     )
 
 
-def test_the_policy_names_this_state_and_nothing_else() -> None:
+def test_policy_covers_only_this_state() -> None:
     options = {**BASE, "dynamodbTable": "locks", "kmsKeyId": "arn:aws:kms:eu-west-1:1:key/k"}
     policy = json.loads(open_provisioner(options, Path("/"), {}).policy())
     assert [statement["Resource"] for statement in policy["Statement"]] == [
@@ -611,7 +611,7 @@ def test_the_policy_names_this_state_and_nothing_else() -> None:
     ]
 
 
-def test_what_a_key_of_ones_own_encrypts_is_not_read_without_it(cloud: Cloud) -> None:
+def test_customer_key_is_required_for_reading(cloud: Cloud) -> None:
     options: dict[str, Value] = {**cloud.fresh(), "sseCustomerKey": SECRET}
     place = open_backend(options, Path("/"), {})
     version = place.store.write("k", b"x", expect=None)
@@ -621,6 +621,6 @@ def test_what_a_key_of_ones_own_encrypts_is_not_read_without_it(cloud: Cloud) ->
         open_backend(options, Path("/"), {}).store.read("k")
 
 
-def test_what_amazon_guarantees_is_not_probed() -> None:
+def test_only_amazon_is_trusted_without_a_probe() -> None:
     assert open_backend(BASE, Path("/"), {}).trusted
     assert not open_backend({**BASE, "endpoint": "http://h"}, Path("/"), {}).trusted

@@ -94,7 +94,7 @@ def kubeconfig(path: Path, user: dict[str, Any], server: str, **cluster: Any) ->
 # Which cluster, as whom.
 
 
-def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_the_usual_file(
+def test_kubeconfig_option_precedes_variable_and_default(
     tmp_path: Path,
 ) -> None:
     usual = tmp_path / ".kube" / "config"
@@ -109,7 +109,7 @@ def test_the_kubeconfig_that_is_named_comes_before_the_variable_and_that_before_
     assert find_access("", "", True, tmp_path, env) == ClusterAccess()
 
 
-def test_in_a_pod_without_kubeconfig_its_account_is_used(
+def test_pod_without_kubeconfig_uses_its_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
@@ -124,7 +124,7 @@ def test_in_a_pod_without_kubeconfig_its_account_is_used(
     assert str(tmp_path / ".kube" / "config") in error.message and "KUBECONFIG" in error.hint
 
 
-def test_the_account_of_a_pod_opens_the_cluster(
+def test_pod_account_connects_to_the_cluster(
     kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("admintoken")
@@ -169,7 +169,7 @@ def test_the_account_of_a_pod_opens_the_cluster(
         ),
     ],
 )
-def test_a_kubeconfig_that_leads_nowhere_says_why(
+def test_wrong_kubeconfig_is_explained(
     connect: Callable[..., KubernetesStore],
     tmp_path: Path,
     content: str | None,
@@ -183,7 +183,7 @@ def test_a_kubeconfig_that_leads_nowhere_says_why(
     assert said in error.message and str(path) in error.message
 
 
-def test_contexts_of_several_files_are_one(
+def test_contexts_of_several_kubeconfigs_are_merged(
     connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
 ) -> None:
     other = kubeconfig(tmp_path / "other", {"token": "admintoken"}, kube.server)
@@ -192,7 +192,7 @@ def test_contexts_of_several_files_are_one(
     assert connect(files=files, context="admin").read(KEY) is None
 
 
-def test_the_first_file_that_says_something_counts(
+def test_first_kubeconfig_with_a_name_counts(
     connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
 ) -> None:
     right = kubeconfig(tmp_path / "right", {"token": "admintoken"}, kube.server)
@@ -217,7 +217,7 @@ def plugin(code: str, *arguments: str) -> dict[str, Any]:
     return {"exec": command}
 
 
-def test_a_credential_plugin_gives_the_token(
+def test_credential_plugin_provides_the_token(
     connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
 ) -> None:
     path = kubeconfig(tmp_path / "plugin", plugin(CREDENTIAL, "admintoken"), kube.server)
@@ -226,7 +226,7 @@ def test_a_credential_plugin_gives_the_token(
     assert [call.user for call in kube.world.calls] == ["admin"]
 
 
-def test_a_credential_plugin_that_fails_is_quoted(
+def test_error_of_a_credential_plugin_is_reported(
     connect: Callable[..., KubernetesStore],
     kube: FakeKube,
     tmp_path: Path,
@@ -242,7 +242,7 @@ def test_a_credential_plugin_that_fails_is_quoted(
     assert not kube.world.calls and capfd.readouterr().err == ""
 
 
-def test_options_are_checked_all_at_once() -> None:
+def test_all_option_problems_are_reported_at_once() -> None:
     options: dict[str, Value] = {
         "namespace": "Big",
         "configmap": "a_b",
@@ -261,15 +261,13 @@ def test_options_are_checked_all_at_once() -> None:
         ]
 
 
-def test_opening_asks_nobody(tmp_path: Path) -> None:
+def test_opening_sends_no_request(tmp_path: Path) -> None:
     opened = open_backend({}, tmp_path, {"HOME": "/nowhere"})
     assert opened.key == "state" and opened.store.location == "k8s://devstream" and opened.trusted
     assert list(opened.lockers) == ["native"]
 
 
-def test_a_host_that_needs_no_proxy_gets_none(
-    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy_variable_is_honored(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     def read(env: dict[str, str]) -> object:
@@ -285,7 +283,7 @@ def test_a_host_that_needs_no_proxy_gets_none(
 # Refusals.
 
 
-def test_unknown_credentials_are_named(
+def test_unknown_credentials_are_described(
     connect: Callable[..., KubernetesStore], kube: FakeKube, tmp_path: Path
 ) -> None:
     path = kubeconfig(tmp_path / "stranger", {"token": "stolen"}, kube.server)
@@ -315,7 +313,7 @@ def test_unknown_credentials_are_named(
         (["get"], lambda store: store.delete("there"), 'User "team" cannot delete resource'),
     ],
 )
-def test_a_forbidden_request_names_user_verb_and_resource(
+def test_forbidden_request_names_user_verb_and_resource(
     connect: Callable[..., KubernetesStore],
     kube: FakeKube,
     verbs: list[str],
@@ -332,7 +330,7 @@ def test_a_forbidden_request_names_user_verb_and_resource(
     )
 
 
-def test_a_team_that_may_not_make_its_namespace_is_told_who_could(kube: FakeKube) -> None:
+def test_denied_namespace_creation_names_the_command(kube: FakeKube) -> None:
     kube.grant("absent", ROLE)
     with closing(store_in(kube.kubeconfig, "absent")) as store:
         error = failing(lambda: store.write(KEY, b"x", expect=None), StoreAccessError)
@@ -342,7 +340,7 @@ def test_a_team_that_may_not_make_its_namespace_is_told_who_could(kube: FakeKube
     )
 
 
-def test_no_other_verb_is_ever_used(kube: FakeKube) -> None:
+def test_only_the_verbs_of_the_role_are_used(kube: FakeKube) -> None:
     kube.grant("default", ROLE)
     with closing(store_in(kube.kubeconfig, "default")) as store:
         store.delete(KEY, expect=store.write(KEY, b"y", expect=store.write(KEY, b"x", expect=None)))
@@ -401,7 +399,7 @@ reads = pytest.mark.parametrize("read", READS, ids=["read", "list"])
         (status(400, "no"), StoreError),
     ],
 )
-def test_what_a_write_that_fails_may_have_done(
+def test_kubernetes_write_error_mapping(
     store: KubernetesStore,
     world: World,
     write: Callable[..., Any],
@@ -435,7 +433,7 @@ def test_what_a_write_that_fails_may_have_done(
         (Answer(200, b"\xff"), StoreUnavailableError),
     ],
 )
-def test_a_read_that_fails_is_never_an_empty_state(
+def test_failed_read_is_never_an_empty_state(
     store: KubernetesStore,
     world: World,
     read: Callable[[KubernetesStore], Any],
@@ -447,7 +445,7 @@ def test_a_read_that_fails_is_never_an_empty_state(
 
 
 @writes
-def test_an_answer_that_does_not_come_in_time(
+def test_timeout_error_mapping(
     connect: Callable[..., KubernetesStore], world: World, write: Callable[..., Any]
 ) -> None:
     hurried, gate = connect(answer=0.3), threading.Event()
@@ -464,7 +462,9 @@ def test_an_answer_that_does_not_come_in_time(
         gate.set()
 
 
-def test_nobody_listens(connect: Callable[..., KubernetesStore], tmp_path: Path) -> None:
+def test_refused_connection_is_unavailable(
+    connect: Callable[..., KubernetesStore], tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -477,7 +477,9 @@ def test_nobody_listens(connect: Callable[..., KubernetesStore], tmp_path: Path)
             )
 
 
-def test_a_name_that_nobody_knows(connect: Callable[..., KubernetesStore], tmp_path: Path) -> None:
+def test_unknown_host_name_is_unavailable(
+    connect: Callable[..., KubernetesStore], tmp_path: Path
+) -> None:
     store = connect(files=(kubeconfig(tmp_path / "unknown", {}, "http://cluster.invalid:1"),))
     assert (
         "http://cluster.invalid:1 cannot be reached"
@@ -485,7 +487,7 @@ def test_a_name_that_nobody_knows(connect: Callable[..., KubernetesStore], tmp_p
     )
 
 
-def test_a_certificate_that_is_not_trusted(
+def test_untrusted_certificate_is_an_access_error(
     connect: Callable[..., KubernetesStore], tmp_path: Path
 ) -> None:
     command = [
@@ -554,9 +556,7 @@ class tls_server:  # noqa: N801
         self._thread.join()
 
 
-def test_twenty_threads_share_one_client_and_its_connections(
-    store: KubernetesStore, kube: FakeKube
-) -> None:
+def test_twenty_threads_share_one_client(store: KubernetesStore, kube: FakeKube) -> None:
     gate, failed = threading.Barrier(20), list[Exception]()
 
     def work(number: int) -> None:
@@ -589,9 +589,7 @@ client.CoreV1Api(config.new_client_from_config(sys.argv[1])).list_namespaced_con
 
 
 @pytest.mark.parametrize(("first", "whole"), [("os", False), ("kubernetes", True)])
-def test_the_client_is_loaded_without_its_models_and_others_still_get_all_of_it(
-    kube: FakeKube, first: str, whole: bool
-) -> None:
+def test_client_loads_without_models_for_dtm_only(kube: FakeKube, first: str, whole: bool) -> None:
     script = LOADING.format(first=first, whole=whole)
     done = subprocess.run(
         [sys.executable, "-c", script, kube.kubeconfig], capture_output=True, text=True

@@ -56,9 +56,7 @@ def works_again(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("count", BYTES)
-def test_dying_after_so_many_bytes_of_a_write_leaves_the_old_state(
-    tmp_path: Path, count: int
-) -> None:
+def test_crash_within_a_write_keeps_the_old_state(tmp_path: Path, count: int) -> None:
     version = prepared(tmp_path)
     with pytest.raises(Died):
         LocalStore(tmp_path, FaultyDisk(bytes_left=min(count, len(NEW)))).write(
@@ -74,7 +72,7 @@ WRITE_CALLS = ["fsync", "rename", "fsync"]  # the file, its name, the directory
 @pytest.mark.parametrize("power", ["stays", "goes", "goes with names"])
 @pytest.mark.parametrize("call", range(len(WRITE_CALLS)))
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_dying_around_each_call_of_a_write_leaves_old_or_new(
+def test_crash_around_each_call_leaves_old_or_new_state(
     tmp_path: Path, side: str, call: int, power: str
 ) -> None:
     version = prepared(tmp_path)
@@ -90,7 +88,7 @@ def test_dying_around_each_call_of_a_write_leaves_old_or_new(
     works_again(tmp_path)
 
 
-def test_a_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
+def test_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
     disk = FaultyDisk()
     store = LocalStore(tmp_path, disk)
     store.write("state", NEW, expect=None)
@@ -98,7 +96,7 @@ def test_a_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
     assert seen(tmp_path) == NEW
 
 
-def test_a_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
+def test_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
     version, disk = prepared(tmp_path), FaultyDisk()
     LocalStore(tmp_path, disk).append("state", LINE, expect=version)
     disk.cut_power(tmp_path, names_too=True)
@@ -107,9 +105,7 @@ def test_a_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [*range(201), 1024, len(LINE)])
-def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(
-    tmp_path: Path, count: int
-) -> None:
+def test_crash_within_an_append_leaves_at_most_a_torn_end(tmp_path: Path, count: int) -> None:
     version = prepared(tmp_path)
     with pytest.raises(Died):
         LocalStore(tmp_path, FaultyDisk(bytes_left=count)).append("state", LINE, expect=version)
@@ -123,9 +119,7 @@ def test_dying_in_an_append_leaves_what_was_there_and_at_most_a_torn_end(
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
 @pytest.mark.parametrize("count", [0, 1, 100, 1400])
-def test_a_full_disk_is_a_clear_error_and_changes_nothing(
-    tmp_path: Path, code: int, count: int
-) -> None:
+def test_full_disk_is_an_error_and_changes_nothing(tmp_path: Path, code: int, count: int) -> None:
     version = prepared(tmp_path)
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
     with pytest.raises(StoreError, match=os.strerror(code)) as caught:
@@ -144,7 +138,7 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing(
     assert seen(tmp_path) == OLD + LINE
 
 
-def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_outcome(
+def test_failed_directory_sync_is_an_unknown_outcome(
     tmp_path: Path,
 ) -> None:
     version = prepared(tmp_path)
@@ -160,7 +154,7 @@ def test_a_failed_sync_of_the_file_is_a_failure_and_of_the_directory_an_unknown_
     assert seen(tmp_path) == NEW
 
 
-def test_nothing_is_appended_to_a_file_whose_sync_failed(tmp_path: Path) -> None:
+def test_no_append_after_a_failed_sync(tmp_path: Path) -> None:
     version = prepared(tmp_path)
     store = LocalStore(
         tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
@@ -196,7 +190,7 @@ class Forbidden(Disk):
     ],
     ids=["write", "append"],
 )
-def test_a_read_only_directory_names_the_file_and_the_user(
+def test_denied_write_names_the_file_and_the_user(
     tmp_path: Path, code: int, act: Callable[[LocalStore, str], object]
 ) -> None:
     version = prepared(tmp_path)
@@ -206,7 +200,7 @@ def test_a_read_only_directory_names_the_file_and_the_user(
     assert seen(tmp_path) == OLD
 
 
-def test_a_directory_that_takes_no_new_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_denied_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(StoreAccessError) as caught:
         LocalStore(tmp_path, Forbidden(errno.EACCES)).write("state", NEW, expect=None)
     assert caught.value.message.startswith(
@@ -215,7 +209,7 @@ def test_a_directory_that_takes_no_new_file_is_named_with_the_way_out(tmp_path: 
     assert f"chmod u+w {tmp_path}" in caught.value.hint and "--state" in caught.value.hint
 
 
-def test_every_error_of_a_locker_is_one_of_ours(tmp_path: Path) -> None:
+def test_locker_maps_errors_of_the_file_system(tmp_path: Path) -> None:
     from dtm.testing.lock_clients import lock_info
 
     with pytest.raises(DtmError, match="Permission denied, as user "):

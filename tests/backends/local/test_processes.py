@@ -24,7 +24,7 @@ from tests.promises.contention import measure_contention
 processes = multiprocessing.get_context("spawn")
 
 
-def test_ten_processes_are_through_within_four_seconds(tmp_path: Path) -> None:
+def test_ten_processes_finish_within_four_seconds(tmp_path: Path) -> None:
     """C39: each of them waits up to a minute and holds the lock for 0.2 s."""
     assert measure_contention(f"file://{tmp_path}/devstream.state") < 4.0
     assert not list(tmp_path.glob(".*.lock*"))
@@ -47,7 +47,7 @@ def holder(kind: str, directory: Path) -> Iterator[tuple[int, Connection]]:
 
 
 @pytest.mark.parametrize("kind", LOCKERS)
-def test_a_living_holder_keeps_the_lock_for_many_leases(tmp_path: Path, kind: str) -> None:
+def test_living_holder_keeps_the_lock_for_many_leases(tmp_path: Path, kind: str) -> None:
     """C24, C26, C47: it renews by itself, and others may read meanwhile."""
     with holder(kind, tmp_path) as (_, pipe), locker_of(kind, tmp_path) as locker:
         with pytest.raises(LockHeldError, match="still locked by holder@host after"):
@@ -62,7 +62,7 @@ def test_a_living_holder_keeps_the_lock_for_many_leases(tmp_path: Path, kind: st
         have(locker, "me").release()
 
 
-def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_free_immediately(tmp_path: Path) -> None:
     """C47, C69: the kernel frees it, so its record is stale without any waiting."""
     told: list[Event] = []
     with holder("local", tmp_path) as (pid, _), locker_of("local", tmp_path) as locker:
@@ -112,7 +112,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_death_is_told(tmp_
         assert told[-2].taken_from is None
 
 
-def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_path: Path) -> None:
+def test_lock_object_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     """C47, G53."""
     with holder("object", tmp_path) as (pid, _), locker_of("object", tmp_path) as locker:
         os.kill(pid, signal.SIGKILL)
@@ -123,9 +123,7 @@ def test_the_lock_object_of_a_killed_process_is_taken_over_after_its_lease(tmp_p
 
 
 @pytest.mark.parametrize("kind", LOCKERS)
-def test_a_stopped_process_is_taken_over_and_can_do_nothing_when_it_goes_on(
-    tmp_path: Path, kind: str
-) -> None:
+def test_stopped_process_is_taken_over_and_fenced(tmp_path: Path, kind: str) -> None:
     """C35, C36, G54: the log refuses its append; its lock is lost; it cannot release ours."""
     with (
         holder(kind, tmp_path) as (pid, pipe),

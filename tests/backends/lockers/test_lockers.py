@@ -68,9 +68,7 @@ def put_row(cloud: Cloud, options: dict[str, Value], lock_id: str, **attributes:
 # --- rows of a table
 
 
-def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(
-    cloud: Cloud, options: dict[str, Value]
-) -> None:
+def test_row_has_the_format_of_terraform(cloud: Cloud, options: dict[str, Value]) -> None:
     lock_id = f"{options['bucket']}/{KEY}"
     put_row(cloud, options, f"{lock_id}-md5", Digest={"S": "0" * 32})
     locker = table(options)
@@ -80,7 +78,7 @@ def test_a_row_is_what_terraform_reads_and_its_digest_row_is_left_alone(
     assert list(rows(cloud, options)) == [f"{lock_id}-md5"]
 
 
-def test_terraforms_record_is_shown_and_broken_by_its_id(
+def test_record_of_terraform_is_read_and_broken_by_its_id(
     cloud: Cloud, options: dict[str, Value]
 ) -> None:
     put_row(cloud, options, f"{options['bucket']}/{KEY}", Info={"S": TERRAFORM}, Extra={"N": "1"})
@@ -100,7 +98,7 @@ def test_terraforms_record_is_shown_and_broken_by_its_id(
 @pytest.mark.parametrize(
     "attributes", [{}, {"Info": {"N": "1"}}, {"Info": {"S": ""}}, {"Info": {"S": "{"}}]
 )
-def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
+def test_unreadable_row_is_a_breakable_lock(
     cloud: Cloud, options: dict[str, Value], attributes: dict[str, Any]
 ) -> None:
     put_row(cloud, options, f"{options['bucket']}/{KEY}", **attributes)
@@ -112,9 +110,7 @@ def test_a_row_without_a_readable_record_is_a_lock_that_can_be_broken(
     assert locker.read(KEY) is None
 
 
-def test_a_table_with_another_key_is_refused_with_the_key_it_needs(
-    cloud: Cloud, options: dict[str, Value]
-) -> None:
+def test_table_with_a_wrong_key_is_refused(cloud: Cloud, options: dict[str, Value]) -> None:
     name = f"{options['dynamodbTable']}-wrong"
     cloud.client("dynamodb", cloud.dynamodb).create_table(
         TableName=name,
@@ -132,7 +128,7 @@ def test_a_table_with_another_key_is_refused_with_the_key_it_needs(
         locker.read(KEY)
 
 
-def test_a_missing_table_is_named_and_is_no_free_lock(options: dict[str, Value]) -> None:
+def test_missing_table_is_not_a_free_lock(options: dict[str, Value]) -> None:
     locker = table({**options, "dynamodbTable": "no-such-table"})
     said = "lock table no-such-table: the table does not exist in region us-east-1"
     with pytest.raises(StoreAccessError, match=said):
@@ -170,9 +166,7 @@ def refusal(code: str, status: int = 400) -> Answer:
         (Answer(200, cut=-1), OutcomeUnknownError, "got no answer"),
     ],
 )
-def test_what_a_refusal_of_the_table_means(
-    answer: Answer, kind: type[Exception], said: str
-) -> None:
+def test_dynamodb_error_mapping(answer: Answer, kind: type[Exception], said: str) -> None:
     with canned_server(lambda *_: answer) as (url, seen):
         locker = table(Cloud("none", url, url).options("b", table="locks"))
         with pytest.raises(kind, match=said):
@@ -180,7 +174,7 @@ def test_what_a_refusal_of_the_table_means(
         assert len(seen) == 1
 
 
-def test_a_lock_elsewhere_is_named_by_a_url(
+def test_lock_url_names_table_and_row(
     cloud: Cloud, options: dict[str, Value], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.access_key)
@@ -209,13 +203,13 @@ def test_a_lock_elsewhere_is_named_by_a_url(
         "",
     ],
 )
-def test_another_url_is_refused_without_its_password(url: str) -> None:
+def test_wrong_lock_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_locker(url, {})
     assert "word" not in str(caught.value)
 
 
-def test_without_a_region_a_lock_elsewhere_says_how_to_name_it(
+def test_lock_url_without_a_region_is_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -235,7 +229,7 @@ class Two:
         self.both = BothLockers(self.first, self.second)
 
 
-def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
+def test_holder_of_one_lock_excludes_clients_of_both() -> None:
     for name in ("first", "second"):
         two = Two()
         single: ObjectLocker = getattr(two, name)
@@ -250,9 +244,7 @@ def test_whoever_has_one_of_two_locks_keeps_out_who_needs_both() -> None:
         assert two.both.read(KEY) is None
 
 
-def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_has_the_second() -> (
-    None
-):
+def test_first_lock_is_released_if_the_second_is_held() -> None:
     two = Two()
     dead = two.both.put(KEY, lock_info("dead"), expect=None)
     break_lock(two.second, KEY, "dead")
@@ -264,7 +256,7 @@ def test_a_take_over_of_the_first_lock_alone_is_given_back_where_somebody_else_h
 
 
 @pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
-def test_a_take_over_goes_on_where_the_second_lock_gave_no_answer(fault: Exception) -> None:
+def test_takeover_continues_after_a_lost_second_answer(fault: Exception) -> None:
     two = Two()
     dead = two.both.put(KEY, lock_info("dead"), expect=None)
     two.both._second = FaultyLocker(two.second, put=[CallFault(fault, after_effect=False)])
@@ -274,7 +266,7 @@ def test_a_take_over_goes_on_where_the_second_lock_gave_no_answer(fault: Excepti
     assert two.both.read(KEY) == held
 
 
-def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
+def test_both_locks_are_released_if_one_is_missing() -> None:
     two = Two()
     held = two.both.put(KEY, lock_info("me"), expect=None)
     row = two.second.read(KEY)
@@ -285,7 +277,7 @@ def test_both_are_released_even_if_one_was_removed_by_hand() -> None:
     assert two.first.read(KEY) is None
 
 
-def test_two_holders_of_one_lock_each_are_broken_one_by_one() -> None:
+def test_two_holders_are_broken_one_after_the_other() -> None:
     two = Two()
     two.first.put(KEY, lock_info("alice"), expect=None)
     two.second.put(KEY, lock_info("bob"), expect=None)
@@ -296,7 +288,7 @@ def test_two_holders_of_one_lock_each_are_broken_one_by_one() -> None:
 
 @pytest.mark.parametrize("fault", [OutcomeUnknownError("lost"), StoreUnavailableError("away")])
 @pytest.mark.parametrize("lost", [True, False])
-def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, lost: bool) -> None:
+def test_holder_survives_a_failed_request_to_either_lock(fault: Exception, lost: bool) -> None:
     if lost and isinstance(fault, StoreUnavailableError):
         return  # it says that it had no effect
     for name in ("_first", "_second"):
@@ -322,7 +314,7 @@ def test_a_holder_survives_any_failed_request_to_either_lock(fault: Exception, l
             assert two.first.read(KEY) is None and two.second.read(KEY) is None
 
 
-def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
+def test_renewal_of_only_one_lock_is_repeated() -> None:
     two = Two()
     held = acquire(
         two.both,
@@ -339,7 +331,7 @@ def test_a_renewal_that_reached_only_one_lock_is_made_good() -> None:
     held.release()
 
 
-def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
+def test_losing_the_second_lock_loses_both() -> None:
     two = Two()
     held = acquire(
         two.both,
@@ -357,7 +349,7 @@ def test_a_holder_who_lost_the_second_lock_has_lost() -> None:
 # --- releases where a delete takes no condition
 
 
-class Deleting(MemoryStore):
+class UnconditionalDeleteStore(MemoryStore):
     """Deletes whatever is there; `meanwhile` happens just before."""
 
     meanwhile: Any = None
@@ -368,8 +360,8 @@ class Deleting(MemoryStore):
         super().delete(key)
 
 
-def test_nobody_can_have_the_lock_between_the_two_steps_of_a_release() -> None:
-    store = Deleting()
+def test_lock_stays_held_between_marking_and_deleting() -> None:
+    store = UnconditionalDeleteStore()
     locker, refused = ObjectLocker(store, exact_delete=False), []
     held = locker.put(KEY, lock_info("me"), expect=None)
 
@@ -383,7 +375,7 @@ def test_nobody_can_have_the_lock_between_the_two_steps_of_a_release() -> None:
     assert [info.info for info in refused if info] == ["released"] and locker.read(KEY) is None
 
 
-def test_a_release_that_died_in_between_is_ended_by_the_next_one() -> None:
+def test_interrupted_release_can_be_broken() -> None:
     store = MemoryStore()
     locker = ObjectLocker(store, exact_delete=False)
     held = locker.put(KEY, lock_info("me"), expect=None)
@@ -392,8 +384,8 @@ def test_a_release_that_died_in_between_is_ended_by_the_next_one() -> None:
     assert locker.read(KEY) is None
 
 
-def test_who_was_taken_over_removes_nothing() -> None:
-    store = Deleting()
+def test_old_holder_cannot_remove_the_new_lock() -> None:
+    store = UnconditionalDeleteStore()
     locker = ObjectLocker(store, exact_delete=False)
     held = locker.put(KEY, lock_info("me"), expect=None)
     theirs = locker.put(KEY, lock_info("bob"), expect=held)

@@ -70,7 +70,7 @@ def _close(locker: object) -> None:
 
 @pytest.mark.parametrize("case", list(SESSION_CASES), ids=str)
 @pytest.mark.parametrize("kind", ["memory", "appending", "inline", "local"])
-def test_the_session_contract(kind: str, case: str, tmp_path: Path) -> None:
+def test_session_contract(kind: str, case: str, tmp_path: Path) -> None:
     SESSION_CASES[case](place(kind, tmp_path))
 
 

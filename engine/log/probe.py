@@ -87,6 +87,7 @@ class Probe(msgspec.Struct, frozen=True):
 
     def record(self) -> dict[str, Value]:
         """Return the form in which the state records this probe."""
+        # These keys are part of the format of the state file.
         tried: dict[str, Value] = {
             trial.name: {"kept": trial.kept, "found": trial.found} for trial in self.trials
         }

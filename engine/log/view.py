@@ -131,6 +131,7 @@ def superseded_error(state_store: StateStore, session: str, snapshot: str) -> Su
     `snapshot` is the ID of the snapshot that the session continued.
     """
     by = "another session"
+    # This read is only for the message: its errors must not hide that the session was superseded.
     with suppress(StoreError, StateError, OutcomeUnknownError):
         view = read_view(state_store)
         claim, written = view.replay.claim, view.state_file.written
@@ -150,6 +151,7 @@ def _read_once(state_store: StateStore) -> View | None:
     A chunk never changes, nor does the snapshot with a given ID. So if the snapshot is the one
     that the head names, it does not matter when each part was read.
     """
+    # The state file first: it says where the head is.
     snapshot = state_store.read()
     state_file, inline = split_head(
         decode_state_file(snapshot.data if snapshot else b"", state_store.location)

@@ -151,9 +151,11 @@ class Session:
             plan=plan_digest,
         )
         self._writer.claim(self._claim, move)
+        # Only after the claim: a refused session must not show an identity that was never written.
         self._working.set_identity(lineage, salt, self.location)
         self.damage = None
         writer, background = self._writer, environment.background
+        # Last, since it allows recording: everything else must be in place by then.
         self._recorder = Recorder(
             GroupCommit(writer.append, writer.compact_if_long, background=background),
             SecretFilter(Sealer(salt), self._options.redactor),

@@ -45,4 +45,4 @@ def test_operation_of_a_killed_session_is_interrupted(dtm: Runner, victim: int) 
     output = dtm("plan")
     assert "in progress" not in output and "an earlier run was interrupted" in output
     assert "progress" not in dtm("state", "list")
-    assert "how it ended is not known" in dtm("drift")
+    assert "its outcome is unknown" in dtm("drift")

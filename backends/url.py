@@ -210,7 +210,9 @@ def _query(url: str, scheme: str, form: UrlForm, query: str) -> list[tuple[str, 
             meant = find_similar(name, known)
             raise UsageError(
                 f"{url}: {scheme}:// has no option {key}",
-                hint=f"did you mean {meant}?" if meant else f"use one of {', '.join(known)}",
+                hint=f"check the spelling: {meant} is similar"
+                if meant
+                else f"use one of {', '.join(known)}",
             )
         if not value or name in dict(pairs):
             raise UsageError(f"{url}: option {key} is {'given twice' if value else 'empty'}")
@@ -268,5 +270,5 @@ def _suggest_url(scheme: str = "") -> str:
         if form.backend not in ("memory", *LATER_BACKENDS)
     }
     if meant := find_similar(scheme, supported):
-        return f"did you mean {supported[meant].example}?"
+        return f"check the spelling: {supported[meant].example} is similar"
     return "use a path, or one of " + ", ".join(form.example for form in supported.values())

@@ -193,7 +193,11 @@ class Plugins(_Registry, Mapping[str, AnyProvider]):
         from engine.suggestions import find_similar
 
         meant = find_similar(name, self.names())
-        return f'did you mean "{meant}"?' if meant else "list all plugins with dtm list plugins"
+        return (
+            f'check the spelling: "{meant}" is similar'
+            if meant
+            else "list all plugins with dtm list plugins"
+        )
 
     def unshipped(self) -> Collection[str]:
         """Return DevStream's names that are not built in."""

@@ -2,7 +2,7 @@
 
 An example:
 
-    suggest("pth", ["path", "mode"])  # 'did you mean "path"?'
+    suggest("pth", ["path", "mode"])  # 'check the spelling: "path" is similar'
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ def suggest(name: str, known: Sequence[str], *, few: int = 12) -> str:
     Return "" if no name is similar and more than `few` exist.
     """
     if similar := find_similar(name, known):
-        return f'did you mean "{similar}"?'
-    return f"known: {', '.join(known)}" if 0 < len(known) <= few else ""
+        return f'check the spelling: "{similar}" is similar'
+    return f"use one of: {', '.join(known)}" if 0 < len(known) <= few else ""

@@ -170,5 +170,5 @@ def _require_context(wanted: str, names: Iterable[str]) -> None:
         meant = find_similar(wanted, names)
         raise ValueError(
             f'no context "{wanted}"'
-            + (f", did you mean {meant}?" if meant else f"; use one of {known}")
+            + (f", check the spelling: {meant} is similar" if meant else f"; use one of {known}")
         )

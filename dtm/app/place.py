@@ -258,7 +258,9 @@ def _refuse_unknown(path: Path, names: list[str]) -> None:
     """
     if names:
         hint = (
-            'did you mean "state"?' if find_similar("state", names) else 'use the only key, "state"'
+            'check the spelling: "state" is similar'
+            if find_similar("state", names)
+            else 'use the only key, "state"'
         )
         raise UsageError(f"{path}: unknown key: {', '.join(sorted(names))}", hint=hint)
 

@@ -21,7 +21,7 @@ class Report(msgspec.Struct):
     They are collected, so that a user sees all of them in one run:
 
         report = Report()
-        report.add("config.yaml:3:5", 'unknown plugin "flie"', 'did you mean "file"?')
+        report.add("config.yaml:3:5", 'unknown plugin "flie"', 'use "file"')
         report.check()  # raises ConfigError
     """
 

@@ -411,7 +411,7 @@ class _Decoder(msgspec.Struct):
             for choice in declared.allowed_values(member)
         ]
         similar = find_similar(raw, choices) if isinstance(raw, str) and choices else ""
-        hint = f'did you mean "{similar}"?' if similar else _bracket_hint(raw)
+        hint = f'check the spelling: "{similar}" is similar' if similar else _bracket_hint(raw)
         self._report(path, f"must be {declared.describe_type(shape)}, not {found}", hint)
         # Keep the wrong value, so that later checks do not also report the option as missing.
         return map_leaves(raw, unwrap_literal)

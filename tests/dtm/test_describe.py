@@ -121,10 +121,10 @@ def test_unknown_names_are_refused_as_in_devstream() -> None:
         plugin_sample("nonsense", PLUGINS)
     with pytest.raises(UsageError) as near:
         plugin_sample("direktory", PLUGINS)
-    assert near.value.hint == 'did you mean "directory"?'
+    assert near.value.hint == 'check the spelling: "directory" is similar'
     with pytest.raises(UsageError, match=r"^illegal template name : < nonsense >$") as error:
         config_sample("nonsense")
-    assert error.value.hint == "known: quickstart, gitops, apps"
+    assert error.value.hint == "use one of: quickstart, gitops, apps"
 
 
 VALIDATOR: Any = jsonschema.Draft202012Validator(config_schema(PLUGINS))

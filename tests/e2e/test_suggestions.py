@@ -20,11 +20,11 @@ outputs: {greeting: "${{ data.hello.outputs.output }}"}
         ("plan --no-refesh", "Did you mean '--no-refresh'?"),
         ("plan --destory", "Did you mean '--destroy'?"),
         ("--json-lines plan", "Write it after a command, for example: dtm plan --json-lines"),
-        ("show config -p fil", 'did you mean "file"?'),
-        ("show config -t gitop", 'did you mean "gitops"?'),
-        ("develop validate-plugin comand", 'did you mean "command"?'),
-        ("plan --var wo=1", 'did you mean "who"?'),
-        ("plan --state s33://b/k", "did you mean s3://"),
+        ("show config -p fil", 'check the spelling: "file" is similar'),
+        ("show config -t gitop", 'check the spelling: "gitops" is similar'),
+        ("develop validate-plugin comand", 'check the spelling: "command" is similar'),
+        ("plan --var wo=1", 'check the spelling: "who" is similar'),
+        ("plan --state s33://b/k", "check the spelling: s3://"),
     ],
 )
 def test_typo_in_arguments_gets_a_suggestion(
@@ -37,6 +37,8 @@ def test_typo_in_arguments_gets_a_suggestion(
 def test_typo_in_a_recorded_name_gets_a_suggestion(dtm: Runner, config: Write) -> None:
     config(CONFIG)
     dtm("apply", "-y")
-    assert 'did you mean "data/hello"?' in dtm("state", "show", "data.helo", code=1)
-    assert 'did you mean "greeting"?' in dtm("output", "greetin", code=1)
+    assert 'check the spelling: "data/hello" is similar' in dtm(
+        "state", "show", "data.helo", code=1
+    )
+    assert 'check the spelling: "greeting" is similar' in dtm("output", "greetin", code=1)
     assert "list the tools with dtm state list" in dtm("show", "status", "-p", "dta", code=1)

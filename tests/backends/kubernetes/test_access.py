@@ -155,7 +155,7 @@ def test_pod_account_connects_to_the_cluster(
         (
             "{contexts: [{name: production}]}",
             "producton",
-            'no context "producton", did you mean production?',
+            'no context "producton", check the spelling: production is similar',
         ),
         (
             "{contexts: [{name: production}], current-context: x}",

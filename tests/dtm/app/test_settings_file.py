@@ -16,8 +16,8 @@ def chosen(home: Path) -> str | None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("stat: file:///s", "unknown key: stat", 'did you mean "state"?'),
-        ("State: file:///s", "unknown key: State", 'did you mean "state"?'),
+        ("stat: file:///s", "unknown key: stat", 'check the spelling: "state" is similar'),
+        ("State: file:///s", "unknown key: State", 'check the spelling: "state" is similar'),
         (
             "state: file:///s\nregion: r\nbucket: b",
             "unknown key: bucket, region",

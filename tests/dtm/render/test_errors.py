@@ -40,7 +40,9 @@ def test_config_problems_show_their_lines(tmp_path: Path, kind: Kind) -> None:
         "utf-8",
     )
     problems = (
-        Problem(f"{file}:3:5", 'unknown key "depndsOn"', 'did you mean "dependsOn"?'),
+        Problem(
+            f"{file}:3:5", 'unknown key "depndsOn"', 'check the spelling: "dependsOn" is similar'
+        ),
         Problem(f"{file}:4:19", "no tool a/b"),
         Problem(f"{file}:2", "no column"),
         Problem(f"{file}:99:1", "beyond the end"),
@@ -52,7 +54,7 @@ def test_config_problems_show_their_lines(tmp_path: Path, kind: Kind) -> None:
         'error: /config.yaml:3:5: unknown key "depndsOn"',
         "     3 │     depndsOn: [a.b]",
         "       │     ^^^^^^^^",
-        '  → did you mean "dependsOn"?',
+        '  → check the spelling: "dependsOn" is similar',
         "error: /config.yaml:4:19: no tool a/b",
         '     4 │     options: {名前: "${{ a.b.outputs.c }}"}',
         "       │                     ^^^^^^^^^^^^^^^^^^^^^^",

@@ -150,12 +150,16 @@ def test_decoded_options_have_canonical_names_and_types(raw: Raw, attributes: Ra
             'option "path" must be text, not a list',
             "to use the variable, write [[ name ]] with no space between the brackets",
         ),
-        ({"path": "x", "pathh": 1}, 'option "pathh" is unknown', 'did you mean "path"?'),
+        (
+            {"path": "x", "pathh": 1},
+            'option "pathh" is unknown',
+            'check the spelling: "path" is similar',
+        ),
         # The typo is the only fault: `path` is not also reported as missing.
         (
             {"pth": "x"},
             'option "pth" is unknown',
-            'did you mean "path"?',
+            'check the spelling: "path" is similar',
         ),
         ({"path": "x", "Path": "y"}, 'option "Path" is already given as "path"', ""),
         ({"path": "x", "port": "many"}, 'option "port" must be an integer, not "many"', ""),
@@ -174,7 +178,7 @@ def test_decoded_options_have_canonical_names_and_types(raw: Raw, attributes: Ra
         (
             {"path": "x", "kind": "pyton"},
             'option "kind" must be one of "go", "python", not "pyton"',
-            'did you mean "python"?',
+            'check the spelling: "python" is similar',
         ),
         (
             {"path": "x", "visibility": "hidden"},
@@ -205,7 +209,7 @@ def test_decoded_options_have_canonical_names_and_types(raw: Raw, attributes: Ra
         (
             {"path": "x", "logins": [{"user": "u"}, {"usr": 1, "user": "x"}]},
             'option "logins[1].usr" is unknown',
-            'did you mean "user"?',
+            'check the spelling: "user" is similar',
         ),
         (
             {"path": "x", "port": JOINED},

@@ -1,7 +1,7 @@
-"""A plugin of pytest that says which suite ran on which server, and keeps the page of it true.
+"""A pytest plugin that reports which suite ran on which server, and checks the conformance page.
 
-The page is docs/reference/conformance.md. With DTM_CONFORMANCE=write (`make conformance`) it is
-written from the run; otherwise (`make test-real`) the run fails where it differs from the page.
+The page is docs/reference/conformance.md. With DTM_CONFORMANCE=write (`make conformance`) the
+plugin writes it; otherwise (`make test-real`) the run fails if its results differ from the page.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ TITLES = {"test_store": "Stores", "test_locker": "Lockers", "test_session_contra
 FAKES = {
     "memory": "in one process",
     "appending": "in one process",
-    "inline": "in one process, the log inside the document",
-    "marking": "in one process, deleting without conditions as some servers do",
-    "local": "this machine's file system, the second client in another process",
+    "inline": "in one process, with an inline log",
+    "marking": "in one process, with a delete that ignores the expected version",
+    "local": "the file system, with the second client in another process",
     "ministack": "ministack",
     "moto": "moto",
-    "fake_kubernetes": "an API server in the test's own process",
+    "fake_kubernetes": "a fake API server in the process of the tests",
 }
-"""Descriptions of places without a real server, by the first of these words in their name."""
+"""Word in the name of a place -> description of the place, which has no real server."""
 HEAD = """\
 # Conformance
 
-What every store, locker and session must do, and what became of each case in the run that wrote
-this page (`make conformance`; `make test-real` fails where it says otherwise). A `C` or `G` number
-names a case of the project's acceptance list.
+The rules that every store, locker and session must keep, and the result of each case in the run
+that wrote this page. `make conformance` writes the page, and `make test-real` fails if its results
+differ from it. The `C` and `G` numbers are those of the project's acceptance list.
 
-Not among the places is a versioned bucket on Ceph RGW: it creates a key twice and refuses every
-replacement, the right one too. The probe finds that out, and dtm refuses to keep a state or a lock
-there.
+A versioned bucket on Ceph RGW is not listed, since it cannot hold a state: it accepts a second
+creation of a key and refuses every conditional replacement, even a correct one. The probe detects
+this, and dtm refuses to keep a state or a lock there.
 """
 
 
 @dataclass
 class Run:
-    """The verdict on each case, its server, and the order of the cases."""
+    """The result of each case, its server, and the order of the cases."""
 
     order: list[str] = field(default_factory=list[str])
     verdicts: dict[tuple[str, str, str], str] = field(
@@ -73,7 +73,7 @@ class Run:
         self.counts.setdefault((suite, server), Counter())[verdict.partition(":")[0]] += 1
 
     def page(self) -> str:
-        """The whole page."""
+        """Return the text of the page."""
         parts = [HEAD, "## Servers", "", "| place | server |", "|---|---|"]
         parts += [f"| {place} | {self.servers[place]} |" for place in self._places()]
         for suite, title in TITLES.items():
@@ -90,14 +90,14 @@ class Run:
                 parts.append(f"| {case} | {' | '.join(cells)} |")
         return "\n".join([*parts, ""])
 
-    def untrue(self, text: str) -> Iterator[str]:
-        """Yield where the page differs from this run, except for servers that are not here."""
-        said = dict(_cells(text))
+    def differences(self, text: str) -> Iterator[str]:
+        """Yield the differences between the page and this run, except for absent servers."""
+        page = dict(_cells(text))
         for (suite, case, place), verdict in self.verdicts.items():
             absent = any(verdict.startswith(f"not tried: {name}: ") for name in real().missing)
-            written = said.get((TITLES[suite], case, place))
+            written = page.get((TITLES[suite], case, place))
             if not absent and written != verdict:
-                yield f"{TITLES[suite]}, {case}, {place}: {verdict}, the page says {written}"
+                yield f"{TITLES[suite]}, {case}, {place}: {verdict}, but the page has {written}"
 
     def _matches(self, suite: str | None) -> Iterator[re.Match[str]]:
         matches = (NODE.search(node) for node in self.order)
@@ -116,7 +116,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 
 def _fake(place: str) -> str:
-    """Describe the server of an imitated place; "" for a real one, which is absent."""
+    """Describe the server of a place without a real server; "" for a real one, which is absent."""
     found = next((name for name in FAKES if name in place), None)
     if found is None:
         return ""
@@ -129,7 +129,7 @@ def _fake(place: str) -> str:
 
 
 def _cells(text: str) -> Iterator[tuple[tuple[str, str, str], str]]:
-    """Every cell of a page: its section, case and place, and what stands in it."""
+    """Yield each cell of a page: its section, case and place, and its text."""
     title, places = "", list[str]()
     for line in text.splitlines():
         words = [word.strip() for word in line.strip("|").split(" | ")]
@@ -149,41 +149,46 @@ RUN = Run()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
-    """With workers, they collect; each the same."""
+    """Take the order of the tests from a worker; all workers collect the same tests."""
     RUN.order = ids
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without workers, we do."""
+    """Take the order of the tests from this process, if there are no workers."""
     RUN.order = RUN.order or [item.nodeid for item in session.items]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what became of a case: once, at its call or where it did not get that far."""
+    """Record the result of a test: of its call, or of a setup that skips or fails it."""
     if report.when == "call" or (report.when == "setup" and not report.passed):
         RUN.note(report)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Which suite ran on what."""
-    terminalreporter.section("what ran on what")
+    """Print which suite ran on which server."""
+    terminalreporter.section("suites and servers")
     for (suite, server), counts in sorted(RUN.counts.items()):
-        told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-        terminalreporter.line(f"{suite}: {server or 'no server'}: {told}")
+        summary = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        terminalreporter.line(f"{suite}: {server or 'no server'}: {summary}")
     for name, why in real().missing.items():
-        terminalreporter.line(f"{name} was not here: {why}")
+        terminalreporter.line(f"{name} was absent: {why}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the page, or hold it against this run. A worker has seen only a part."""
+    """Write the page, or compare it with this run; not in a worker, which ran only some tests."""
     if hasattr(session.config, "workerinput") or not RUN.verdicts:
         return
     if os.environ.get("DTM_CONFORMANCE") == "write":
         PAGE.write_text(RUN.page(), "utf-8")
-    elif untrue := list(RUN.untrue(PAGE.read_text("utf-8"))):
+    elif differences := list(RUN.differences(PAGE.read_text("utf-8"))):
         reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
         reporter.line("")
         reporter.line(
-            "\n".join([f"{PAGE.name} says otherwise; `make conformance` writes it:", *untrue])
+            "\n".join(
+                [
+                    f"{PAGE.name} differs from this run; update it with `make conformance`:",
+                    *differences,
+                ]
+            )
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

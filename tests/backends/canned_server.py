@@ -1,4 +1,4 @@
-"""A server of ten lines that answers every request the same way, and remembers the requests."""
+"""A small HTTP server with canned answers, which records the requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`cut` ends the connection after so many bytes of the body; -1: before any answer."""
+    """An answer of the server.
+
+    `cut` ends the connection after that many bytes of the body; -1 ends it before the answer.
+    """
 
     status: int
     body: bytes = b""
@@ -21,7 +24,7 @@ class Answer:
 
 
 Respond: TypeAlias = Callable[[str, str], Answer]
-"""Method and target -> what is answered."""
+"""A function from the method and the target of a request to the answer."""
 
 
 def xml(
@@ -31,7 +34,7 @@ def xml(
     more: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """An error as S3 tells it."""
+    """Return an error in the format of S3."""
     body = (
         f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
     )
@@ -40,7 +43,7 @@ def xml(
 
 @contextlib.contextmanager
 def canned_server(respond: Respond) -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and the requests so far (`PUT /bucket/key If-Match: ...`)."""
+    """Run a server; yield its URL and the list of requests (`PUT /bucket/key If-Match: ...`)."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Every form of a state URL, and the sentence that a wrong one gets."""
+"""All forms of state URLs, and the errors of wrong ones."""
 
 from __future__ import annotations
 

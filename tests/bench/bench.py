@@ -1,7 +1,7 @@
-"""Print what dtm costs, and ratios against terraform where it is on the PATH.
+"""Print the costs of dtm, and compare them with terraform if it is on the PATH.
 
-Cells are wall seconds / CPU seconds / peak MB. A ratio above 1 says how many times longer
-terraform took.
+Cells are wall seconds / CPU seconds / peak MB. The ratio is the time of terraform divided by that of
+dtm.
 Run: make bench, or with choices: make bench BENCH="--sizes 100,1000 --shapes flat --no-terraform"
 """
 
@@ -19,7 +19,7 @@ from tests.bench.measure import Cost, median, run
 from tests.bench.shapes import SHAPES, write_dtm, write_terraform, write_terraform_state
 
 APPLIED = 1_000
-"""The largest size that terraform applies here. Beyond it only its flat plans are measured."""
+"""The largest size that terraform applies. For larger ones only its flat plans are measured."""
 
 AIMS = {
     ("", 0, "version"): (0.06, 0.10),
@@ -33,7 +33,7 @@ AIMS = {
     ("chain", 1000, "apply"): (1.6, 3.0),
     ("chain", 1000, "destroy"): (1.6, 3.0),
 }
-"""Wall seconds that we aim at, and the floor we must not fall below, on two cores."""
+"""Wall seconds on two cores: the aim, and the limit that must not be exceeded."""
 
 DTM = [sys.executable, "-m", "dtm"]
 COUNT_READS = """
@@ -55,12 +55,12 @@ finally:
 
 
 def say(text: str = "") -> None:
-    """One line, at once."""
+    """Print a line immediately."""
     print(text, flush=True)  # noqa: T201 - figures are this program's output
 
 
 def dtm_costs(shape: str, n: int, folder: Path, times: int) -> dict[str, Cost]:
-    """Every operation on one shape, in the order a user meets them."""
+    """Measure all operations on one shape, in the order in which a user runs them."""
     write_dtm(shape, n, folder)
     env = {**os.environ, "HOME": str(folder), "NO_COLOR": "1", "DTM_STATE": ""}
 
@@ -87,9 +87,9 @@ def dtm_costs(shape: str, n: int, folder: Path, times: int) -> dict[str, Cost]:
 
 
 def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str, Cost]:
-    """Measure the same operations with terraform, as far as they stay within the limit.
+    """Measure the same operations with terraform.
 
-    An operation that exceeds it is cut off, and those that need its result are left out.
+    An operation that exceeds the limit is stopped, and those that need its result are left out.
     """
     write_terraform(shape, n, folder)
     empty = folder / "terraformrc"
@@ -112,8 +112,8 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
         "destroy": ["destroy", "-auto-approve"],
     }
     if n > APPLIED:
-        # terraform's apply is quadratic with its local state: plans are measured on a state made
-        # here.
+        # The time of terraform's apply is quadratic in the number of resources. So plans of large
+        # sizes are measured on a generated state.
         del steps["apply"], steps["destroy"]
     for name, words in steps.items():
         if name == "plan no-op" and n > APPLIED:
@@ -130,7 +130,7 @@ def terraform_costs(shape: str, n: int, folder: Path, limit: float) -> dict[str,
 
 
 def table(shape: str, n: int, ours: dict[str, Cost], theirs: dict[str, Cost]) -> None:
-    """One shape and size."""
+    """Print the table of one shape and size."""
     say(
         f"\n{f'{shape} {n}':<16}{'dtm':>24}{'aim (floor)':>14}"
         f"{'terraform':>24}{'times longer':>14}{'memory':>9}"
@@ -149,30 +149,32 @@ def _ratio(cost: Cost, other: Cost | None) -> str:
 
 
 def choices() -> argparse.Namespace:
-    """Parse the choices of what to measure."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", default="100,1000,5000,10000")
     parser.add_argument("--shapes", default=",".join(SHAPES))
     parser.add_argument(
-        "--terraform-sizes", default="100,1000,10000", help="above 1,000 only its flat plans"
+        "--terraform-sizes",
+        default="100,1000,10000",
+        help="above 1,000 only flat plans are measured",
     )
     parser.add_argument(
-        "--limit", type=float, default=600, help="seconds before a terraform command is cut off"
+        "--limit", type=float, default=600, help="seconds before a terraform command is stopped"
     )
     parser.add_argument(
         "--times",
         type=int,
         default=3,
-        help="runs of the commands that change nothing; the median counts",
+        help="runs of commands that change nothing; the median is printed",
     )
     parser.add_argument("--no-terraform", action="store_true")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure everything asked for."""
+    """Run the requested measurements."""
     asked = choices()
     compare = bool(shutil.which("terraform")) and not asked.no_terraform
     small = {int(n) for n in asked.terraform_sizes.split(",") if n}

@@ -1,6 +1,6 @@
-"""Costs of a store at a distance: 50 ms more per request, 20 ms per call of a provider.
+"""Costs of a distant store: 50 ms more per request, with 20 ms per provider call.
 
-The ideal is what the calls alone take with as many workers. Run: python -m tests.bench.distance
+The ideal is the time of the provider calls alone, with the same number of workers. Run: python -m tests.bench.distance
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from tests.bench.shapes import WIDTH, parents
 
 ADDED, CALL, TOOLS, PARALLELISM = 0.05, 0.02, 1000, 20
 AIM, FLOOR = 1.3, 1.6
-"""Times the ideal for a flat plan. A plan of layers may take one round trip more for each layer."""
+"""Multiples of the ideal for a flat plan. A layered plan may take one more round trip per layer."""
 
 
 class FarStore(MemoryStore):
-    """A MemoryStore whose every request takes a while; `requests` counts them by kind."""
+    """A MemoryStore with slow requests; `requests` counts them by kind."""
 
     def __init__(self, seconds: float = ADDED) -> None:
         super().__init__("far")
@@ -68,16 +68,16 @@ class FarStore(MemoryStore):
 
 
 class Slow(DataProvider):
-    """`data` whose create takes a while."""
+    """The `data` provider with a slow `create`."""
 
     def create(self, options: DataOptions, call: Call) -> Resource:
-        """As `DataProvider.create`."""
+        """See `DataProvider.create`."""
         time.sleep(CALL)
         return super().create(options, call)
 
 
 def tools(shape: str, count: int) -> tuple[ToolSpec, ...]:
-    """The shapes of `tests.bench.shapes` as tools."""
+    """Return a shape of `tests.bench.shapes` as tools."""
     return tuple(
         ToolSpec(
             Address("data", f"r{number}"),
@@ -90,7 +90,7 @@ def tools(shape: str, count: int) -> tuple[ToolSpec, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds from lock to unlock, seconds of carrying out the plan alone, and the requests."""
+    """Seconds from lock to unlock, seconds of executing the plan alone, and the requests."""
 
     whole: float
     applying: float
@@ -98,7 +98,7 @@ class Cost:
 
 
 def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = True) -> Cost:
-    """Apply a shape to a state in which nothing is yet; `born` False: it was written to before."""
+    """Apply a shape to a new state, or with `born` False to one that was written before."""
     store, base = FarStore(), Path("/base")
     config = Config(Settings(base), tools(shape, count), {}, "digest")
     operations = Operations({"data": Slow()}, base, lambda _source: None)
@@ -122,7 +122,7 @@ def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = T
         applying = time.monotonic() - began
     cost = Cost(time.monotonic() - started, applying, Counter(store.requests))
     if summary.failed or len(read_state(StateStore(store, "k")).state.entries) != count:
-        raise RuntimeError(f"{shape}: not everything was made")
+        raise RuntimeError(f"{shape}: not all tools were created")
     return cost
 
 
@@ -136,13 +136,13 @@ def _session(store: FarStore, log: str) -> AbstractContextManager[Session]:
 
 
 def ideal(shape: str, count: int = TOOLS) -> float:
-    """Seconds that the calls take."""
+    """Return the seconds that the provider calls take."""
     layers = -(-count // WIDTH) if shape == "dag" else 1
     return CALL * -(-(count // layers) // PARALLELISM) * layers
 
 
 def main() -> None:
-    """Print both shapes, with a separate log and an inline one, on a new state and a known one."""
+    """Measure both shapes, with a separate and an inline log, on a new and an existing state."""
     layers = TOOLS // WIDTH
     say(
         f"{TOOLS} tools, calls {CALL * 1000:g} ms, requests +{ADDED * 1000:g} ms, "
@@ -159,19 +159,21 @@ def main() -> None:
             where = f"{log:<7}{'new  ' if born else 'known'}"
             more = (dag.applying - flat.applying) / layers * 1000
             say(
-                f"  {where} flat {told(flat)}, "
+                f"  {where} flat {format_times(flat)}, "
                 f"{flat.applying / ideal('flat'):.2f} times the ideal; {requests(flat)}"
             )
-            say(f"  {where} dag  {told(dag)}, {more:.0f} ms more per layer; {requests(dag)}")
+            say(
+                f"  {where} dag  {format_times(dag)}, {more:.0f} ms more per layer; {requests(dag)}"
+            )
 
 
-def told(cost: Cost) -> str:
-    """Both times."""
+def format_times(cost: Cost) -> str:
+    """Format both times."""
     return f"{cost.applying:.2f} / {cost.whole:.2f}"
 
 
 def requests(cost: Cost) -> str:
-    """How often what was asked."""
+    """Format the number of requests of each kind."""
     return ", ".join(f"{number} {kind}s" for kind, number in cost.requests.items())
 
 

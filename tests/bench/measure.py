@@ -1,4 +1,4 @@
-"""Run one command and say what it cost."""
+"""Run a command and measure its costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Wall and CPU seconds, peak resident MB; `ended` False means that the limit was hit first."""
+    """Wall and CPU seconds, peak resident MB; `ended` is False if the limit was exceeded."""
 
     wall: float
     cpu: float
@@ -26,7 +26,7 @@ class Cost:
 
 
 def run(command: list[str], cwd: Path, env: dict[str, str], limit: float) -> Cost:
-    """Run a command to its end or for `limit` seconds.
+    """Run a command, for at most `limit` seconds.
 
     Raises RuntimeError with the end of its output if it fails.
     """
@@ -61,7 +61,7 @@ def run(command: list[str], cwd: Path, env: dict[str, str], limit: float) -> Cos
 
 
 def median(command: list[str], cwd: Path, env: dict[str, str], limit: float, times: int) -> Cost:
-    """Of several runs the one with the median wall time."""
+    """Run a command several times, and return the costs with the median wall time."""
     costs = sorted(
         (run(command, cwd, env, limit) for _ in range(times)), key=lambda cost: cost.wall
     )

@@ -11,7 +11,7 @@ SHAPES = ("flat", "dag", "chain")
 
 
 def parents(shape: str, i: int) -> list[int]:
-    """Indices that node `i` depends on."""
+    """Return the indices of the nodes that node `i` depends on."""
     if shape == "chain":
         return [i - 1] if i else []
     if shape == "dag" and i >= WIDTH:
@@ -20,7 +20,7 @@ def parents(shape: str, i: int) -> list[int]:
 
 
 def write_dtm(shape: str, n: int, folder: Path) -> None:
-    """`config.yaml` with n `data` tools."""
+    """Write a `config.yaml` with n `data` tools."""
     lines = ["tools:"]
     for i in range(n):
         lines += ["- name: data", f"  instanceID: r{i}"]
@@ -32,7 +32,7 @@ def write_dtm(shape: str, n: int, folder: Path) -> None:
 
 
 def write_terraform(shape: str, n: int, folder: Path) -> None:
-    """`main.tf` with n `terraform_data` resources on the local backend."""
+    """Write a `main.tf` with n `terraform_data` resources and the local backend."""
     blocks = ['terraform {\n  backend "local" {}\n}\n']
     for i in range(n):
         edges = ", ".join(f"terraform_data.r{p}" for p in parents(shape, i))
@@ -43,7 +43,7 @@ def write_terraform(shape: str, n: int, folder: Path) -> None:
 
 
 def write_terraform_state(n: int, folder: Path) -> None:
-    """Write the state of an applied flat shape, which takes terraform hours at 10,000."""
+    """Write the state of an applied flat shape, whose apply takes terraform hours at 10,000."""
     provider = 'provider["terraform.io/builtin/terraform"]'
     resources = [_terraform_resource(i, provider) for i in range(n)]
     resources.sort(key=lambda resource: str(resource["name"]))

@@ -1,4 +1,4 @@
-"""Costs of a shared state: dtm and terraform on one S3 server and one lock table, in one run.
+"""Costs of a shared state: dtm and terraform with the same S3 server and lock table.
 
 Cells are wall seconds / CPU seconds / peak MB. Run: python -m tests.bench.shared [N ...]
 """
@@ -22,14 +22,14 @@ from tests.servers.fake_kube import fake_kube
 SIZES = (100, 1000, 5000)
 BUCKET, TABLE = "bench", "locks"
 AIMS = {1000: 5, 5000: 10}
-"""How many times longer terraform's apply is to take."""
+"""Number of tools -> the aim for the time of terraform's apply divided by that of dtm."""
 START = {"s3": 0.35, "kubernetes": 0.45}
-"""Wall seconds for `dtm state list`."""
+"""Aims in wall seconds for `dtm state list`."""
 QUIET = ["-input=false", "-no-color"]
 
 
 def environment(cloud: Cloud, home: Path) -> dict[str, str]:
-    """Both tools find the servers and the credentials here, and nothing of ours at home."""
+    """Return variables with the servers and credentials, and an empty home folder."""
     (home / "terraformrc").touch()
     return {
         **os.environ,
@@ -49,7 +49,7 @@ def environment(cloud: Cloud, home: Path) -> dict[str, str]:
 
 
 def dtm_costs(n: int, folder: Path, env: Mapping[str, str], times: int) -> dict[str, Cost]:
-    """Every operation of `n` tools, each change durable before what depends on it starts."""
+    """Measure all operations of dtm with `n` tools."""
     write_dtm("flat", n, folder)
     text = (folder / "config.yaml").read_text("utf-8")
     state = f"state: s3://{BUCKET}/dtm-{n}?region=us-east-1&dynamodbTable={TABLE}\n"
@@ -62,7 +62,7 @@ def dtm_costs(n: int, folder: Path, env: Mapping[str, str], times: int) -> dict[
 
 
 def terraform_costs(n: int, folder: Path, env: Mapping[str, str], times: int) -> dict[str, Cost]:
-    """The same with terraform."""
+    """Measure the same operations with terraform."""
     write_terraform("flat", n, folder)
     text = (folder / "main.tf").read_text("utf-8")
     backend = (
@@ -85,7 +85,7 @@ def terraform_costs(n: int, folder: Path, env: Mapping[str, str], times: int) ->
 
 
 def table(n: int, ours: Mapping[str, Cost], theirs: Mapping[str, Cost]) -> None:
-    """One size."""
+    """Print the table of one size."""
     say(f"\n{f'{n} tools on S3':<18}{'dtm':>24}{'terraform':>24}{'times longer':>14}{'aim':>6}")
     for name, cost in ours.items():
         other = theirs.get(name)
@@ -99,7 +99,7 @@ def table(n: int, ours: Mapping[str, Cost], theirs: Mapping[str, Cost]) -> None:
 
 
 def starts(cloud: Cloud, home: Path, env: Mapping[str, str]) -> None:
-    """`dtm state list` of a small state."""
+    """Measure `dtm state list` on a small state."""
     say("\ndtm state list        wall / CPU / MB         aim, wall s")
     with fake_kube(home) as kube:
         places = {
@@ -115,7 +115,7 @@ def starts(cloud: Cloud, home: Path, env: Mapping[str, str]) -> None:
 
 
 def main() -> int:
-    """Measure everything."""
+    """Run all measurements."""
     sizes = [int(size) for size in sys.argv[1:]] or SIZES
     compare = bool(shutil.which("terraform"))
     with tempfile.TemporaryDirectory(prefix="dtm-bench-") as temporary:

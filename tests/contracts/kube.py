@@ -1,4 +1,4 @@
-"""Places in Kubernetes for the contracts: a namespace each, on the fake server or a real one."""
+"""Places in Kubernetes for the contracts: one namespace each, on the fake or the real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROLE = ["get", "list", "create", "update", "delete"]
 
 
 def store_in(kubeconfig: str, namespace: str, context: str = "team") -> KubernetesStore:
-    """A client of its own, with exactly the role that a team grants."""
+    """Connect a client that has exactly the role of a team."""
     options = {"kubeconfig": kubeconfig, "namespace": namespace, "context": context}
     store = open_backend(options, Path("/"), os.environ).store
     assert isinstance(store, KubernetesStore)
@@ -29,7 +29,7 @@ def store_in(kubeconfig: str, namespace: str, context: str = "team") -> Kubernet
 
 
 class ClosingLocker(ObjectLocker):
-    """With its connections given back at the end."""
+    """An ObjectLocker whose connections can be closed."""
 
     def __init__(self, kubeconfig: str, namespace: str) -> None:
         self._connections = store_in(kubeconfig, namespace)
@@ -40,7 +40,7 @@ class ClosingLocker(ObjectLocker):
 
 
 class Clients:
-    """Makes clients of one namespace; the second one lives in another process if there is one."""
+    """Connects clients to one namespace, the second one in `other` if that is given."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Clients:
 
 @contextmanager
 def store_place(kube: Kube | FakeKube, other: OtherProcess | None = None) -> Iterator[StorePlace]:
-    """More keys than a page of a listing has."""
+    """Yield a place whose `many` is larger than one page of a listing."""
     forbidden = kube.namespace("forbidden")
     with (
         closing(Clients(kube, store_in, RemoteStore, other)) as connect,
@@ -83,7 +83,7 @@ def store_place(kube: Kube | FakeKube, other: OtherProcess | None = None) -> Ite
 def locker_place(
     kube: Kube | FakeKube, other: OtherProcess | None = None, contenders: int = 20
 ) -> Iterator[LockerPlace]:
-    """`contenders` try as often as they are many."""
+    """Yield a place for `contenders` clients with as many attempts each."""
     with closing(Clients(kube, ClosingLocker, RemoteLocker, other)) as connect:
 
         def corrupt(key: str) -> None:
@@ -96,7 +96,7 @@ def locker_place(
 
 @contextmanager
 def session_place(kube: Kube | FakeKube) -> Iterator[Connect]:
-    """Each client with connections of its own."""
+    """Yield a function that returns clients, each with its own connections."""
     with closing(Clients(kube, store_in, RemoteStore)) as connect:
 
         def client() -> Client:

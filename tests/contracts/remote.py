@@ -1,4 +1,4 @@
-"""A client of a store or locker that lives in another process: every call crosses a pipe."""
+"""Clients of a store or locker in another process, called through a pipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _serve(pipe: Connection) -> None:
             return
         try:
             pipe.send((_answer(clients, number, name, given, named), None))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller raises it again
+        except Exception as error:  # noqa: BLE001 - the caller raises it again
             pipe.send((None, (type(error), error.args, error.__dict__)))
 
 
@@ -43,7 +43,7 @@ def _answer(
 
 
 class OtherProcess:
-    """Holds clients for us; one is enough for a whole module of tests."""
+    """A process that holds clients; one is enough for all tests of a module."""
 
     def __init__(self) -> None:
         self._pipe, theirs = _processes.Pipe()
@@ -69,7 +69,7 @@ class OtherProcess:
 
 
 class Remote:
-    """One client in that process: what `make(*arguments)` returns there."""
+    """A client in the other process, created there by `make(*arguments)`."""
 
     _numbers = count()
 

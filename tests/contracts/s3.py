@@ -1,4 +1,4 @@
-"""Places on S3 and DynamoDB for the contracts: a new bucket and table each, on a `Cloud`."""
+"""Places on S3 and DynamoDB for the contracts: a new bucket and a new table each."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.servers.aws import Cloud
 
 Options = Mapping[str, Value]
 CLIENTS = 3
-"""Clients per place; later callers share them, since making one takes time."""
+"""Clients per place. Later callers share them, since creating a client takes time."""
 
 
 @cache
 def account(access: AwsCredentials) -> AwsAccount:
-    """One per server: its first client takes longer than most cases, the next ones are cheap."""
+    """Return one account per server: its first client takes longer than most cases."""
     return AwsAccount(access)
 
 
@@ -43,7 +43,7 @@ def store_in(options: Options) -> Store:
 
 
 def locker_in(options: Options, kind: str) -> Locker:
-    """`both` in the order in which dtm takes them."""
+    """Return a locker; `both` acquires the locks in the same order as dtm."""
     lockers = opened(options).lockers
     return (
         BothLockers(lockers["dynamodb"](), lockers["native"]())
@@ -53,7 +53,7 @@ def locker_in(options: Options, kind: str) -> Locker:
 
 
 class Served:
-    """A client in the other process, with nothing to give back."""
+    """A client in the other process that has nothing to close."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._made = make(*arguments)
@@ -66,7 +66,7 @@ class Served:
 
 
 class Clients:
-    """Makes clients of one place; the second one lives in another process if there is one."""
+    """Connects clients to one place, the second one in `other` if that is given."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Clients:
 def store_place(
     cloud: Cloud, other: OtherProcess | None = None, many: int = 1100
 ) -> Iterator[StorePlace]:
-    """More keys than a page of a listing; a missing bucket on servers that deny nothing."""
+    """Yield a place whose `many` exceeds a page; `denied` is a missing bucket."""
     options = cloud.fresh()
     missing = store_in(cloud.options("no-such-bucket-here"))
     with closing(Clients(store_in, options, remote=RemoteStore, other=other)) as connect:
@@ -115,7 +115,7 @@ def store_place(
 def locker_place(
     cloud: Cloud, kind: str, other: OtherProcess | None = None, contenders: int = 20
 ) -> Iterator[LockerPlace]:
-    """`kind`: native, dynamodb or both; `contenders` try as often as they are many."""
+    """Yield a place for `contenders` clients; `kind` is native, dynamodb or both."""
     options = cloud.fresh()
     with closing(Clients(locker_in, options, kind, remote=RemoteLocker, other=other)) as connect:
         yield LockerPlace(
@@ -124,7 +124,7 @@ def locker_place(
 
 
 def spoil(options: Options, kind: str, key: str) -> None:
-    """Make the records of a lock unreadable, as a hand in the console would."""
+    """Make the records of a lock unreadable, as an edit by hand would."""
     bad = '{"ID": '
     if kind in ("native", "both"):
         store = store_in(options)
@@ -141,7 +141,7 @@ def spoil(options: Options, kind: str, key: str) -> None:
 
 @contextmanager
 def session_place(cloud: Cloud, kind: str) -> Iterator[Connect]:
-    """Two clients at most: a session does the same with any number of connections."""
+    """Yield a function that returns one of two clients in turn."""
     options = cloud.fresh()
     places = [opened(options), opened(options)]
     numbers = count()

@@ -1,6 +1,7 @@
-"""Kubernetes under the contracts, and beyond: parts, namespaces, roles, other ConfigMaps.
+"""The contracts on Kubernetes, and tests of parts, namespaces, roles and other ConfigMaps.
 
-The contracts run here on the fake server, in tests/real on the real one; all the rest runs on both.
+The contracts run here on the fake server, and in tests/real on the real one. All other tests run on
+both.
 """
 
 from __future__ import annotations
@@ -98,15 +99,15 @@ def namespace(kube: AnyKube) -> str:
 
 
 class WriterKilled(BaseException):
-    """Nothing of this process runs any more."""
+    """Raised in a killed process; a BaseException, so that no handler catches it."""
 
 
 def do_nothing(_method: str, _path: str) -> None:
-    """It runs as it should."""
+    """Do nothing before a request."""
 
 
 def kill_at_request(request: int) -> Callable[[str, str], None]:
-    """The process ends before its nth request."""
+    """Return a function that kills the writer before its n-th request."""
     number = count(1)
 
     def die(_method: str, _path: str) -> None:
@@ -117,7 +118,7 @@ def kill_at_request(request: int) -> Callable[[str, str], None]:
 
 
 class WatchedCluster(Cluster):
-    """Tells before each request what it is; whoever is told may do something, or raise."""
+    """A cluster that calls `before_request(method, path)`, which may raise, before each request."""
 
     def __init__(
         self, kube: AnyKube, before_request: Callable[[str, str], None] = do_nothing
@@ -134,7 +135,7 @@ class WatchedCluster(Cluster):
         return super().call(method, path, **more)
 
     def config_map(self, namespace: str, name: str, **content: Any) -> None:
-        """Make one as somebody else would."""
+        """Create a ConfigMap as another program would."""
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **content}
         super().call("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=body)
 
@@ -161,7 +162,7 @@ def watched_store(cluster: WatchedCluster, namespace: str) -> KubernetesStore:
 
 
 def random_bytes(size: int, seed: int = 0) -> bytes:
-    """Bytes that cannot be compressed."""
+    """Return bytes that cannot be compressed."""
     return random.Random(seed).randbytes(size)
 
 
@@ -171,7 +172,7 @@ def parts_in(cluster: WatchedCluster, namespace: str) -> list[str]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a value of 40,000 bytes is one of five parts."""
+    """Reduce the size of parts, so that a value of 40,000 bytes has five."""
     monkeypatch.setattr(module, "PART_SIZE", 8 * 1024)
 
 
@@ -218,7 +219,9 @@ def test_readers_see_complete_values_in_parts(
         with closing(store_in(kube.kubeconfig, namespace)) as reader:
             while not done.is_set():
                 found = None
-                with suppress(StoreUnavailableError):  # replaced again and again: to be tried again
+                with suppress(
+                    StoreUnavailableError
+                ):  # the value was replaced too often: read again
                     found = reader.read(KEY)
                 seen.add(
                     values.index(found.data)
@@ -255,7 +258,7 @@ def test_killed_writer_leaves_the_old_or_the_new_value(
         assert found is not None and found.data in (old, new)
         seen.add(found.data)
         version = store.write(KEY, old, expect=found.version)
-        assert len(parts_in(cluster, namespace)) == 5  # what the dead one left is gone
+        assert len(parts_in(cluster, namespace)) == 5  # the parts of the killed writer are removed
     assert seen == {old, new} and moment > 15
 
 
@@ -411,7 +414,7 @@ def test_read_only_role_can_read(kube: AnyKube, cluster: WatchedCluster) -> None
 
 
 def test_each_write_and_delete_is_one_request(cluster: WatchedCluster, namespace: str) -> None:
-    """One request for each write and each delete of what was seen."""
+    """A write or delete of a version that was seen sends one request."""
     store = watched_store(cluster, namespace)
     store.read("state.log")
     version = store.write("state.log", b"0", expect=None)

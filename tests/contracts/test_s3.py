@@ -1,7 +1,7 @@
-"""S3 and DynamoDB under the contracts, on servers that start quickly; tests/real has the real ones.
+"""The contracts on S3 and DynamoDB, with emulators that start quickly.
 
-Only the real ones get long listings, a second client in another process, large contentions, and
-leases on a lock beside the state.
+tests/real runs them on real servers, with long listings, a second client in another process, many
+clients of a lock, and leases on a lock object.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Every store and locker under its contract; on disk the second client is a process."""
+"""The contracts on stores and lockers in memory and on disk.
+
+On disk the second client is in another process.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.contracts.remote import OtherProcess, Remote, RemoteLocker, RemoteSto
 
 
 class ObjectLockerOnDisk(ObjectLocker):
-    """With the files that it keeps open given back at the end."""
+    """An ObjectLocker whose open files can be closed."""
 
     def __init__(self, directory: Path) -> None:
         self._files = LocalStore(directory)
@@ -38,7 +41,7 @@ def other() -> Iterator[OtherProcess]:
 
 
 class TwoProcesses:
-    """Makes clients of one directory; the second one lives in the other process."""
+    """Connects clients to one directory, the second one in the other process."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ def local(directory: Path, other: OtherProcess) -> Iterator[StorePlace]:
 
 
 class UnconditionalDeleteStore(MemoryStore):
-    """Deletes whatever version is there, as Ceph does."""
+    """Ignores the expected version in `delete`, as Ceph does."""
 
     def delete(self, key: str, *, expect: str | None = None) -> None:
         super().delete(key)
@@ -115,7 +118,7 @@ def memory_locker(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlac
 
 @contextmanager
 def both_memory_lockers(_directory: Path, _other: OtherProcess) -> Iterator[LockerPlace]:
-    """One as where a delete takes no condition, the other one exact."""
+    """Yield two locks, of which one is on a store whose delete ignores the expected version."""
     first, second = UnconditionalDeleteStore("first"), MemoryStore("second")
 
     def corrupt(key: str) -> None:
@@ -176,7 +179,7 @@ def test_locker(place: Any, case: Case[LockerPlace], tmp_path: Path, other: Othe
 
 
 class UnconditionalWriteStore(MemoryStore):
-    """Ignores which version its caller has seen."""
+    """Ignores the expected version in `write`."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         found = self.read(key)
@@ -184,14 +187,14 @@ class UnconditionalWriteStore(MemoryStore):
 
 
 class ForgetfulStore(MemoryStore):
-    """Acknowledges a second write without keeping it."""
+    """Acknowledges a replacement without storing it."""
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:
         return super().write(key, data, expect=None) if expect is None else expect + "+"
 
 
 class AcceptingLocker(ObjectLocker):
-    """Lets in whoever asks."""
+    """Grants the lock to every client."""
 
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         return super().put(key, info, expect=expect or self.read(key))

@@ -1,6 +1,6 @@
-"""Two users who want different things of the same tools at once, over a network that fails.
+"""Two users who apply different configurations of the same tools at once, over a failing network.
 
-It also checks what must hold afterwards.
+The checks afterwards are here too.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ APPLY = ["apply", "--auto-approve", "--force", "--lock-timeout", "8s", "--parall
 TOOLS = 6
 USERS = ("left", "right")
 TIMEOUT, CALM = 0.5, 15.0
-"""Seconds before a client gives a request up: while the network fails, and once it is whole."""
+"""Seconds until the timeout of a request: while the network fails, and after that."""
 BOUND = 55.0
-"""Seconds within which every run ends: each request has its time, and so have its retries."""
+"""Seconds within which every run must end, with all timeouts and retries."""
 SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
 TOOL = """- name: command
   instanceID: t{number}
   dependsOn: [{depends}]
   options: {{create: '{create}', update: '{update}', delete: '{delete}', env: {{WISH: "{wish}"}}}}
 """
-"""Without `read`: what a lost commit forgets is made again, and what is made again is seen."""
+"""Without `read`: a tool whose record is lost is created again, and effects.log shows that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A failing network for one seed: environment variables by user, and counts of its faults."""
+    """A failing network for one seed: the environment variables of a user, and the faults."""
 
     env: Callable[[str], Mapping[str, str]]
     counts: Callable[[], Counter[Fault]]
-    """Still growing when a run has ended: what is delayed arrives later."""
+    """Counts grow even after a run has ended, since delayed requests arrive later."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompetingUsers:
-    """Two users in folders below `root`.
+    """Two users with a folder each below `root`.
 
-    `settings` gives the `state:` of the config for a name and a timeout in seconds. `network` makes
-    the failing network of a seed, and `direct` holds the environment variables without it.
+    `settings` returns the `state:` part of the configuration for a name and a timeout in seconds.
+    `network` starts the failing network of a seed. `direct` contains the environment variables for
+    access without it.
     """
 
     root: Path
@@ -59,7 +60,7 @@ class CompetingUsers:
     def run_both(
         self, seed: int, fork_servers: tuple[ForkServer, ForkServer]
     ) -> tuple[Network, list[int]]:
-        """Let both work at once and see that nothing is lost; the network, and how both ended."""
+        """Run both users at once, check that nothing is lost; return the network and exit codes."""
         home = self.root / f"s{seed:03}"
         users = [home / name for name in USERS]
         for user in users:
@@ -76,7 +77,7 @@ class CompetingUsers:
         return network, [end.result()[0] for end in ends]
 
     def _recover_and_check(self, seed: int, users: list[Path], fork_server: ForkServer) -> None:
-        """Enter what was rescued, and let one undisturbed run make what the right user wants."""
+        """Apply the rescue files, then apply the right user's configuration without faults."""
         output = f"seed {seed}: " + "\n".join(_after_the_plan(user) for user in users)
         for user in users:
             self._config(user, CALM)
@@ -85,7 +86,7 @@ class CompetingUsers:
                 assert code == 0, f"{output}\nrecover: {_after_the_plan(user)}"
         right = users[1]
         code, _ = _run(fork_server, right, APPLY, self.direct)
-        assert code == 0, f"seed {seed}, the healing run: {_after_the_plan(right)}\n{output}"
+        assert code == 0, f"seed {seed}, the run without faults: {_after_the_plan(right)}\n{output}"
         code, _ = _run(fork_server, right, ["plan", "--detailed-exitcode"], self.direct)
         assert code == 0, f"{output}\nthe last plan: {last_output(right)}"
         log = (right.parent / "effects.log").read_text("utf-8").splitlines()
@@ -93,8 +94,8 @@ class CompetingUsers:
         for line in log:
             address, verb, _ = line.split(" ", 2)
             there[address] += {"create": 1, "update": 0, "delete": -1}[verb]
-            assert there[address] in (0, 1), f"{output}\n{address} was made twice:\n" + "\n".join(
-                log
+            assert there[address] in (0, 1), (
+                f"{output}\n{address} was created twice:\n" + "\n".join(log)
             )
         assert sorted(there.elements()) == [f"command.t{number}" for number in range(TOOLS + 1)], (
             output
@@ -135,5 +136,7 @@ def _check_end(who: str, code: int, seconds: float, text: str) -> None:
     assert code in (0, 1, 3), f"{who}: exit {code}: {text}"
     assert seconds < BOUND, f"{who}: {seconds:.0f} s: {text}"
     assert "internal error" not in text and "Traceback" not in text, f"{who}: {text}"
-    assert code == 0 or re.search(r"\[ERROR\]", text), f"{who}: exit {code} without a word: {text}"
+    assert code == 0 or re.search(r"\[ERROR\]", text), (
+        f"{who}: exit {code} without an error message: {text}"
+    )
     assert code != 0 or "[ERROR]" not in text, f"{who}: exit 0 in spite of an error: {text}"

@@ -1,4 +1,4 @@
-"""Fixtures of the real servers, each by its name; a test reports which one it ran on."""
+"""Fixtures for the real servers. Each test records the server that it ran on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contracts of stores, lockers and sessions on real servers; client two is a process."""
+"""The contracts on real servers. The second client is in another process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make: TypeAlias = Callable[[Real, OtherProcess], AbstractContextManager[Any]]
 
 
 def cloud(found: Real) -> Cloud:
-    """Ceph RGW and DynamoDB Local as one."""
+    """Return Ceph RGW and DynamoDB Local as one cloud."""
     assert found.rgw is not None
     tables = found.dynamodb.endpoint if found.dynamodb else ""
     return Cloud(
@@ -61,7 +61,7 @@ SESSIONS: Mapping[str, tuple[str, Make]] = {
     "rgw_dynamodb": ("rgw dynamodb", lambda found, _: s3.session_place(cloud(found), "dynamodb")),
     "k8s": ("kubernetes", lambda found, _: kube.session_place(cluster(found))),
 }
-"""Place -> the servers that it needs, and what makes a new one."""
+"""Place -> the servers that it needs, and a function that creates a new place."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ Opening: TypeAlias = Callable[[tuple[str, Make]], AbstractContextManager[Any]]
 
 @pytest.fixture
 def opening(other: OtherProcess, record_property: Callable[[str, object], None]) -> Opening:
-    """Makes a place, and notes what it runs on; skips the test where a server is absent."""
+    """Return a function that creates a place, and skips the test if a server is absent."""
 
     def make(place: tuple[str, Make]) -> AbstractContextManager[Any]:
         names, found = place[0].split(), real()

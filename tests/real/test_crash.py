@@ -1,4 +1,4 @@
-"""Death at any moment on a shared state: the next run ends in the same state and world, unaided."""
+"""Kills at any point of a run with a shared state: the next run recovers without help."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
 
 STEP = int(os.environ.get("DTM_CRASH_STEP", "5"))
-"""One of so many kill points is tried; `make test-crash` tries each, and 100 random moments."""
+"""Every n-th kill point is tested. `make test-crash` tests all, and 100 random moments."""
 MOMENTS = int(os.environ.get("DTM_CRASH_MOMENTS", "10"))
 SIDE_BY_SIDE = 4
-"""A run spends most of its time waiting for a dead one's lease."""
+"""Parallel runs; each spends most of its time waiting for the lease of a killed run."""
 
 
 def _trials(root: Path, place: SharedState) -> Iterator[Trials]:

@@ -1,6 +1,6 @@
-"""Two users at once over a network that loses, delays, cuts, refuses and reorders.
+"""Two users at once over a network that loses, delays, cuts, refuses and reorders requests.
 
-Nothing is lost, and nothing is made twice.
+No result is lost, and no resource is created twice.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from tests.servers.rgw import Rgw
 
 SEEDS = range(int(os.environ.get("DTM_FAULT_SEEDS", "20")))
 ONLY = os.environ.get("DTM_FAULT_SEED")
-"""One seed to replay."""
+"""A single seed to run again."""
 RATE = 0.12
 LEASE, PARTITION = 1.0, 3.0
-"""Seconds: a lock's lease, and how long the network holds back what it delays."""
+"""Seconds: the lease of a lock, and the delay of a delayed request."""
 SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How often each fault happened, and how the runs ended."""
+    """The number of each fault, and of each exit code."""
 
     faults: Counter[Fault]
     ends: Counter[int]
 
 
 def _run_all_seeds(users: CompetingUsers, modules: tuple[str, ...]) -> Report:
-    """Every seed, several at a time; what happened in all of them."""
+    """Run all seeds, several of them in parallel; return the faults and exit codes of all."""
     idle: SimpleQueue[tuple[ForkServer, ForkServer]] = SimpleQueue()
     pairs = [(ForkServer(modules), ForkServer(modules)) for _ in range(SIDE_BY_SIDE)]
     for pair in pairs:

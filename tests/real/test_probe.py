@@ -1,4 +1,4 @@
-"""The probe on the real servers; the command line refuses a place that the probe refuses."""
+"""The probe on real servers. The command line refuses a place that the probe refuses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Behaviour of the real servers that adapters and probe rely on, asked with plain clients.
+"""Behavior of the real servers that the backends and the probe rely on, without dtm.
 
-A server that changes its mind in a newer version is noticed here first.
+A changed behavior of a newer version of a server is noticed here first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RACERS = 8
 
 
 def said(call: Callable[[], Any]) -> int:
-    """The HTTP status of the answer."""
+    """Return the HTTP status of the answer."""
     try:
         answer = call()
     except ClientError as error:
@@ -35,7 +35,7 @@ def said(call: Callable[[], Any]) -> int:
 
 
 def winners(act: Callable[[int], int]) -> int:
-    """How many of those who try at once are let in."""
+    """Return how many of several concurrent requests succeed."""
     gate = threading.Barrier(RACERS)
 
     def race(number: int) -> int:
@@ -88,7 +88,7 @@ def test_rgw_ignores_conditions_with_versioning(rgw: Rgw, s3: Any, key: str) -> 
 
     assert put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 200
     etag = s3.head_object(Bucket=rgw.versioned, Key=key)["ETag"]
-    # The right etag is refused, too.
+    # Even the current ETag is refused.
     assert [put(IfMatch=each) for each in (etag, etag.strip('"'), "0" * 32)] == [
         412,
         412,

@@ -1,4 +1,4 @@
-"""One lock for dtm and terraform, in a table and a `.tflock`: each sees and breaks the other's."""
+"""Locks that dtm and Terraform share, in a table and as `.tflock`; each can break the other's."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ PATIENCE = 30.0
 
 
 class Project:
-    """A terraform project, and the same place as dtm opens it."""
+    """A Terraform project, and the same place for dtm."""
 
     def __init__(
         self, folder: Path, kind: str, rgw: Rgw, dynamodb: Dynamo, terraform: Terraform
@@ -142,7 +142,7 @@ class Project:
 
     @contextmanager
     def working(self, process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-        """Yield the process once it works, with the lock; it ends when `go` exists."""
+        """Yield the process once it runs and holds the lock. It ends when the file `go` exists."""
         with process:
             try:
                 deadline = time.monotonic() + PATIENCE
@@ -174,7 +174,7 @@ def project(
 
 
 def ours() -> LockInfo:
-    """A lock as dtm takes it, with the two fields that terraform does not know."""
+    """Return a lock of dtm, with the two fields that Terraform does not have."""
     now = format_timestamp(datetime.now(UTC))
     return LockInfo(
         str(uuid.uuid4()),

@@ -1,4 +1,4 @@
-"""Two users of one state on real servers: long calls, stopped processes, broken or no locks."""
+"""Two users of one state on real servers: long calls, stopped processes, broken locks, no locks."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ TOOL = """- name: command
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A folder for everybody, and the URL of the state that they share."""
+    """The folder of all users, and the URL of their common state."""
 
     root: Path
     url: str
 
     @property
     def log(self) -> list[str]:
-        """Lines of what was made and by which user, in order."""
+        """Created tools with their users, in order."""
         path = self.root / "log"
         return path.read_text("utf-8").splitlines() if path.exists() else []
 
     def user(self, name: str, *tools: str, slow: float = 0.0) -> User:
-        """Make a user who wants these tools in this order; the first takes `slow` seconds."""
+        """Create a user with these tools in this order; the first takes `slow` seconds."""
         folder = self.root / name
         folder.mkdir()
         text, before = f"state: {self.url}\ntools:\n", ""
@@ -64,14 +64,14 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody at a terminal of their own."""
+    """A user with a folder and environment variables."""
 
     folder: Path
     slow: float
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """A command under way."""
+        """Start a command; yield its process and kill it in the end."""
         process = subprocess.Popen(
             [sys.executable, "-m", "dtm", *words],
             cwd=self.folder,
@@ -94,22 +94,22 @@ class User:
             process.communicate()
 
     def run(self, *words: str) -> tuple[int, str]:
-        """Exit code and everything printed."""
+        """Run a command; return its exit code and its output."""
         with self.running(*words) as process:
             text = process.communicate(timeout=60)[0]
             return process.returncode, text
 
     @property
     def rescued(self) -> list[Path]:
-        """The rescue files."""
+        """The rescue files of the user."""
         return list(self.folder.glob("errored-*.dtm"))
 
     def lock_id(self) -> str:
-        """Of the lock that is held now."""
+        """Return the ID of the lock that is held now."""
         for line in self.run("lock", "--json")[1].splitlines():
             if lock := json.loads(line).get("lock"):
                 return str(lock["id"])
-        raise AssertionError("nobody holds the lock")
+        raise AssertionError("the lock is free")
 
 
 @pytest.fixture(params=["dynamodb", "native", "kubernetes"])
@@ -132,7 +132,7 @@ def team(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def until(done: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something to come true."""
+    """Wait until `done` returns a true value."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end
@@ -154,9 +154,9 @@ def test_long_call_keeps_its_lock_against_a_waiter(team: Team) -> None:
 
 
 def fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> None:
-    """Check that Ann starts nothing more, names who took over, and keeps her outcomes.
+    """Check that Ann's run starts nothing more, names the cause, and saves its results.
 
-    Bob's state is as he left it.
+    Bob's state must be unchanged.
     """
     output = first.communicate(timeout=30)[0]
     assert first.returncode == 1, output
@@ -179,20 +179,22 @@ def test_process_stopped_beyond_its_lease_is_fenced(team: Team) -> None:
     with ann.running(*APPLY) as first:
         until(lambda: team.log)
         first.send_signal(signal.SIGSTOP)
-        until(lambda: (team.root / "log.one").exists())  # what Ann had started goes on without her
+        until(lambda: (team.root / "log.one").exists())  # the started command continues
         code, text = bob.run(*APPLY, "--lock-timeout", "30s")
         assert code == 0, text
         first.send_signal(signal.SIGCONT)
         fenced(team, ann, first, bob)
         assert "one by bob" not in team.log
-        assert len(ann.rescued) == 1  # what its running call came to
+        assert len(ann.rescued) == 1  # the result of its running call
 
 
 def test_run_after_a_force_unlock_is_fenced(team: Team) -> None:
     ann, bob = team.user("ann", "one", "two", "three", slow=40), team.user("bob", "one", "two")
     with ann.running(*APPLY) as first:
         until(lambda: team.log)
-        (team.root / "log.one").touch()  # it is there before the one who makes it comes back
+        (
+            team.root / "log.one"
+        ).touch()  # the resource exists before the call that creates it returns
         assert bob.run("force-unlock", bob.lock_id(), "-y")[0] == 0
         code, text = bob.run(*APPLY, "--lock-timeout", "30s")
         assert code == 0, text

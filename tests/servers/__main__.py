@@ -1,7 +1,7 @@
-"""Start the real servers, run the tests that need them, and always end the servers.
+"""Start the real servers, run the tests that need them, and stop the servers in any case.
 
 python -m tests.servers                    # what `make test-real` does
-python -m tests.servers -- COMMAND ...     # any command beside the servers, a shell for example
+python -m tests.servers -- COMMAND ...     # any other command, such as a shell
 python -m tests.servers --require          # an absent server fails the run, unless it is named in
                                            # DTM_EXCUSE="rgw: no apt here; terraform: not installed"
 python -m tests.servers --write            # writes docs/reference/conformance.md from this run
@@ -80,7 +80,7 @@ STARTS: Final[Starts] = {
 
 @contextlib.contextmanager
 def start_servers(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
-    """Every server that can be had, started side by side; those that cannot say why in one line."""
+    """Start all available servers in parallel; `missing` says why others are absent."""
     missing: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         futures: dict[str, Future[Any]] = {}
@@ -95,9 +95,9 @@ def start_servers(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
 
 
 def main(arguments: list[str]) -> int:
-    """The status of the command, or 1 if a server is absent that must be there."""
+    """Run the command; return its exit code, or 1 if a required server is absent."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.servers", description="Run tests beside real servers."
+        prog="python -m tests.servers", description="Run tests with real servers."
     )
     parser.add_argument(
         "--require",
@@ -109,9 +109,7 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="run the contracts, write docs/reference/conformance.md",
     )
-    parser.add_argument(
-        "command", nargs="*", help="what to run beside the servers instead of the tests"
-    )
+    parser.add_argument("command", nargs="*", help="command to run instead of the tests")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     room, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
@@ -133,7 +131,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Ends like Ctrl-C, so that every block is left."""
+    """Raise KeyboardInterrupt, as Ctrl-C does, so that every context manager exits."""
     raise KeyboardInterrupt
 
 
@@ -151,7 +149,7 @@ def _run(real: Real, command: list[str], *, write: bool) -> int:
 def _report(real: Real, seconds: float) -> None:
     for name in STARTS:
         found = getattr(real, name)
-        sys.stderr.write(f"{name}: {found.title if found else f'not here: {real.missing[name]}'}\n")
+        sys.stderr.write(f"{name}: {found.title if found else f'absent: {real.missing[name]}'}\n")
     sys.stderr.write(f"Up after {seconds:.1f} s; logs in {real.room}\n")
 
 
@@ -160,9 +158,7 @@ def all_excused(real: Real, excuses: str) -> bool:
     named = {part.partition(":")[0].strip() for part in excuses.split(";")}
     bare = [name for name in real.missing if name not in named]
     for name in bare:
-        sys.stderr.write(
-            f'{name} is not here and not excused; DTM_EXCUSE="{name}: why" would excuse it\n'
-        )
+        sys.stderr.write(f'{name} is absent; excuse it with DTM_EXCUSE="{name}: REASON"\n')
     return not bare
 
 

@@ -1,4 +1,4 @@
-"""S3 and DynamoDB that start in a second: ministack and moto, each a process of its own."""
+"""Emulators of S3 and DynamoDB that start in a second: ministack and moto."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.servers.processes import HOST, answers, free_ports, started
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Addresses of S3 and of DynamoDB ("": none), and who may use both; any two servers do."""
+    """URLs of an S3 server and a DynamoDB server ("": none), and the credentials for both."""
 
     title: str
     endpoint: str
@@ -31,7 +31,7 @@ class Cloud:
     def options(
         self, bucket: str, key: str = "devstream.state", table: str = ""
     ) -> dict[str, Value]:
-        """Of a state there, as a config would have them."""
+        """Return the options of a state on these servers, as in a configuration."""
         tables: dict[str, Value] = (
             {"dynamodbTable": table, "dynamodbEndpoint": self.dynamodb} if table else {}
         )
@@ -47,7 +47,7 @@ class Cloud:
         }
 
     def fresh(self, key: str = "devstream.state") -> dict[str, Value]:
-        """The options of a state in a new bucket, with a new lock table where there is DynamoDB."""
+        """Create a bucket, and a lock table if there is DynamoDB; return the options of a state."""
         name = f"dtm-{uuid.uuid4().hex[:12]}"
         self.client("s3", self.endpoint).create_bucket(Bucket=name)
         if self.dynamodb:
@@ -55,7 +55,7 @@ class Cloud:
         return self.options(name, key, name if self.dynamodb else "")
 
     def client(self, service: str, endpoint: str) -> Any:
-        """A plain client, for what dtm itself has no business doing."""
+        """Return a plain client, for requests that dtm itself never sends."""
         return _client(service, endpoint, self.region, self.access_key, self.secret_key)
 
 
@@ -67,13 +67,13 @@ def _client(service: str, endpoint: str, region: str, access_key: str, secret_ke
 
 
 def _program(name: str) -> str:
-    """Of this environment: the test requirements bring it."""
+    """Return the path of a program that the test requirements install."""
     return str(Path(sys.executable).with_name(name))
 
 
 @contextlib.contextmanager
 def ministack(room: Path) -> Iterator[Cloud]:
-    """One that runs until the block ends."""
+    """Run ministack until the block ends."""
     (port,) = free_ports(1)
     env: Mapping[str, str] = {
         "BIND_HOST": HOST,
@@ -89,7 +89,7 @@ def ministack(room: Path) -> Iterator[Cloud]:
 
 @contextlib.contextmanager
 def moto(room: Path) -> Iterator[Cloud]:
-    """As `ministack`."""
+    """Run moto until the block ends."""
     (port,) = free_ports(1)
     with started(
         room / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=room

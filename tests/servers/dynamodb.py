@@ -1,4 +1,4 @@
-"""Amazon's own DynamoDB Local, in memory; it can only listen on all addresses."""
+"""Amazon's DynamoDB Local, with its data in memory. It can only listen on all addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from tests.servers.processes import HOST, answers, free_ports, started
 
 FLAGS = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-"""They halve the memory and the time that the start takes."""
+"""Options that halve the memory and the start time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Dynamo:
     secret_key: str = "ownersecret"
 
     def client(self) -> Any:
-        """A boto3 client that tries once."""
+        """Return a boto3 client that does not retry."""
         import boto3
         from botocore.config import Config
 
@@ -67,7 +67,7 @@ def _version(log: Path) -> str:
 
 
 def make_table(client: Any, table: str) -> None:
-    """A lock table: its key is `LockID`, a string."""
+    """Create a lock table, whose key is `LockID`, a string."""
     client.create_table(
         TableName=table,
         KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],

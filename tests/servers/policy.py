@@ -1,6 +1,6 @@
-"""A proxy before S3 and DynamoDB that allows exactly what an IAM policy allows.
+"""A proxy for S3 and DynamoDB that allows exactly what an IAM policy allows.
 
-It remembers the requests. It knows those in path style and of DynamoDB's JSON protocol, and denies
+It records the requests. It supports path-style requests and DynamoDB's JSON protocol, and denies
 all others.
 """
 
@@ -34,7 +34,7 @@ DENIED = (
 
 @dataclass(frozen=True, slots=True)
 class PolicyRequest:
-    """One request in the words of a policy."""
+    """A request as action and resource of an IAM policy."""
 
     action: str
     resource: str
@@ -42,7 +42,7 @@ class PolicyRequest:
 
 @dataclass(slots=True)
 class PolicyProxy:
-    """Where it is, and everything that was asked and refused."""
+    """The URL of the proxy, and all allowed and denied requests."""
 
     endpoint: str
     allowed: list[PolicyRequest] = field(default_factory=list[PolicyRequest])
@@ -50,7 +50,7 @@ class PolicyProxy:
 
 
 def permits(policy: Mapping[str, Any], request: PolicyRequest) -> bool:
-    """Return whether some statement allows it; there are no denials and no conditions."""
+    """Return whether a statement allows the request. Denials and conditions are not supported."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(request.action, action) for action in _all(statement["Action"]))
@@ -93,14 +93,14 @@ def policy_request(
 
 @contextlib.contextmanager
 def policy_proxy(upstream: str, policy: Mapping[str, Any]) -> Iterator[PolicyProxy]:
-    """One that is open until the block ends."""
+    """Run a proxy until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            wanted = policy_request(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # Message is no Mapping
+            wanted = policy_request(self.command, self.path, self.headers, body)  # type: ignore[arg-type]  # headers are a Message, not a Mapping
             if not permits(policy, wanted):
                 found.denied.append(wanted)
                 is_table = wanted.action.startswith("dynamodb:")

@@ -1,4 +1,4 @@
-"""Programs that a test run starts and always ends: on free ports, with a log each."""
+"""Programs that a test run starts and always stops, on free ports and with a log each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from pathlib import Path
 HOST = "127.0.0.1"
 PATIENCE = 30.0
 TETHER = 'exec 3<&0 </dev/null; (cat <&3 >/dev/null; kill -9 $$) & exec "$@" 3<&-'
-"""The pipe on descriptor 3 closes when we end, even by SIGKILL; then the program is killed too."""
+"""A shell script that runs a program and kills it when the test run ends.
+
+The pipe on descriptor 3 closes when the test run ends, even by SIGKILL.
+"""
 
 
 class StartError(Exception):
-    """A server did not start; the text has its name, its log, and the last lines of that."""
+    """A server did not start; the message has its name, its log, and the last lines of the log."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of this machine that nobody listens on."""
+    """Return different free ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -82,7 +85,7 @@ class Program:
         return f"log {self.log}: " + " / ".join(lines[-3:])
 
     def kill(self) -> None:
-        """End it and whatever it started; data in it is worth nothing, so it is not asked."""
+        """Kill the program and its children. Its data is not needed, so no clean stop."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -126,7 +129,10 @@ def run(command: Sequence[str | Path], log: Path, timeout: float = 60.0) -> str:
 def answers(
     url: str, headers: Mapping[str, str] | None = None, *, errors_too: bool = False
 ) -> bool:
-    """Return whether a GET succeeds; with `errors_too` any answer counts. Trusts any server."""
+    """Return whether a GET succeeds, with `errors_too` whether there is any answer.
+
+    The certificate of the server is not checked.
+    """
     request = urllib.request.Request(url, headers=dict(headers or {}))
     try:
         with urllib.request.urlopen(request, timeout=5, context=ssl._create_unverified_context()):

@@ -4,9 +4,9 @@
         ...  # a client of proxy.url
     assert proxy.counts[Fault.LOST_AFTER] > 0
 
-It listens on plain HTTP; the server may speak HTTPS, and its certificate is not checked. Headers
-pass unchanged, so that signatures hold. `counts` says how often each fault *happened as its name
-says*, `happened` which request met which.
+It listens on plain HTTP; the server may use HTTPS, and its certificate is not checked. Headers are
+forwarded unchanged, so that signatures stay valid. `counts` is the number of faults that really
+happened as described, and `happened` names the request of each.
 """
 
 from __future__ import annotations
@@ -32,30 +32,28 @@ HOST = "127.0.0.1"
 RANDOM_PART = re.compile(r"[0-9a-f]{8,}|\d+")
 KEY_OF_SIGNATURE = re.compile(r"Credential=([^/]+)/")
 HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
-"""Headers about one connection only: each side has its own."""
+"""Headers that belong to one connection and are not forwarded."""
 
 
 class Fault(enum.Enum):
-    """A fault that one request can meet."""
+    """A fault of one request."""
 
-    LOST_BEFORE = "the request is lost: no effect, and the connection ends without an answer"
+    LOST_BEFORE = "the request is lost: it has no effect, and the connection ends without an answer"
     LOST_AFTER = (
-        "the answer is lost: the effect is there, and the connection ends without an answer"
+        "the answer is lost: the request has its effect, and the connection ends without an answer"
     )
-    DELAYED = (
-        "the request arrives so late that its client has given up: the effect comes after that"
-    )
+    DELAYED = "the request arrives after the timeout of its client, and then has its effect"
     CUT = (
         "the answer ends in the middle of its body, or of its headers if it has no body; "
-        "the effect is there"
+        "the request has its effect"
     )
     ERROR = "500 or 503 instead of the answer: 503 has no effect, 500 may have one"
-    REORDERED = "a request of another client that was sent later overtakes it"
+    REORDERED = "a later request of another client overtakes the request"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came in. `sender` tells clients apart: by key or token, and user agent."""
+    """A received request. `sender` identifies the client by its key or token and user agent."""
 
     method: str
     path: str
@@ -82,7 +80,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class HappenedFault:
-    """A fault that happened to the `ordinal`th request of this sender with that label, from 0."""
+    """A fault of the request with number `ordinal`, from 0, of a sender with this label."""
 
     label: str
     ordinal: int
@@ -90,14 +88,14 @@ class HappenedFault:
 
 
 Schedule: TypeAlias = Callable[[str, int], Fault | None]
-"""The label of a request and its ordinal among those of the same sender -> what happens to it."""
+"""A function from the label and the ordinal of a request to its fault."""
 
 
 def seeded(seed: int, rate: float, faults: tuple[Fault, ...] = tuple(Fault)) -> Schedule:
-    """Each request meets one of the faults with this probability.
+    """Return a schedule with one of the faults for each request, with probability `rate`.
 
-    The answer depends on the seed, the label and the ordinal only: a seed replays, however threads
-    interleave.
+    The fault depends only on the seed, the label and the ordinal. So a seed gives the same faults
+    however the threads interleave.
     """
 
     def choose(label: str, ordinal: int) -> Fault | None:
@@ -108,7 +106,7 @@ def seeded(seed: int, rate: float, faults: tuple[Fault, ...] = tuple(Fault)) -> 
 
 
 def scripted(plan: Mapping[tuple[str, int], Fault]) -> Schedule:
-    """Exactly these requests meet these faults."""
+    """Return a schedule with exactly these faults."""
     return lambda label, ordinal: plan.get((label, ordinal))
 
 
@@ -120,7 +118,7 @@ class _Answer:
     body: bytes
 
     def to_bytes(self, *, bodiless: bool) -> bytes:
-        """As bytes; the length of what HEAD leaves out is what the server said."""
+        """Return the answer as bytes; for HEAD keep the Content-Length of the server."""
         lines = [f"HTTP/1.1 {self.status} {self.reason}"]
         lines += [
             f"{name}: {value}" for name, value in self.headers if name.lower() not in HOP_HEADERS
@@ -138,16 +136,16 @@ class _Answer:
 
 
 class _LostError(Exception):
-    """The connection to the client ends here."""
+    """Ends the connection to the client, after sending the bytes in its arguments."""
 
 
 @dataclass
 class FaultProxy:
     """A proxy between the clients of `url` and `upstream` (scheme, host and port).
 
-    `delay`: seconds that a delayed request is held; choose more than the client's timeout.
-    `patience`: how long a request waits for another one to overtake it. `latency`: seconds added
-    to every request.
+    - `delay`: seconds that a delayed request is held, which must exceed the client's timeout.
+    - `patience`: seconds that a request waits for another one to overtake it.
+    - `latency`: seconds that are added to each request.
     """
 
     upstream: str
@@ -174,7 +172,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait until every delayed request has arrived, so that the next user is undisturbed."""
+        """Wait for all delayed requests, so that they cannot disturb the next test."""
         self.send_on()
         with self._change:
             self._change.wait_for(lambda: not self._under_way, timeout=60)
@@ -183,13 +181,13 @@ class FaultProxy:
         self._thread.join()
 
     def send_on(self) -> None:
-        """Let every delayed request go now, and all that are still to come without delay."""
+        """Forward all delayed requests now, and all later ones without delay."""
         self._send_on.set()
 
     def serve(self, request: Request, connection: socket.socket) -> bytes:
         """Return the answer for the client.
 
-        Raises _LostError, with the bytes still sent before, if its connection is to end.
+        Raises _LostError, with the bytes to send before, if its connection must end.
         """
         with self._change:
             self._under_way += 1
@@ -266,7 +264,7 @@ class FaultProxy:
             )
 
         with self._change:
-            if self.waiting:  # two that wait for each other would wait in vain
+            if self.waiting:  # two waiting requests would wait for each other
                 return
             self.waiting = True
             overtaken = self._change.wait_for(passed, self.patience)
@@ -283,7 +281,7 @@ class FaultProxy:
 
 
 def _forward(upstream: str, request: Request) -> _Answer:
-    """Ask the server on a connection of its own, so that nothing is ever sent twice."""
+    """Send the request on a new connection, so that it is never sent twice."""
     where = urlsplit(upstream)
     assert where.hostname is not None
     link: http.client.HTTPConnection
@@ -312,7 +310,7 @@ def _first_half(data: bytes) -> bytes:
 
 
 def _client_is_gone(connection: socket.socket) -> bool:
-    """Return whether the client has closed its end: then a read returns nothing."""
+    """Return whether the client has closed its end: then a read returns no bytes."""
     readable, _, _ = select.select([connection], [], [], 0)
     try:
         return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
@@ -326,7 +324,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that go away and servers that do not answer."""
+        """Ignore clients that disconnect and servers that do not answer."""
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
@@ -355,7 +353,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 pass
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-            """Nothing is printed."""
+            """Print nothing."""
 
     for method in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"):
         setattr(Handler, f"do_{method}", Handler.serve)

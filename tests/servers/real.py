@@ -1,4 +1,4 @@
-"""Real servers beside this run: `python -m tests.servers` starts them, and writes a file."""
+"""The running real servers, which `python -m tests.servers` starts and writes to a file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.servers.kube import Kube
 from tests.servers.rgw import Rgw
 
 VARIABLE: Final = "DTM_REAL_SERVERS"
-"""Names the file."""
+"""The environment variable with the path of that file."""
 
 
 class Terraform(msgspec.Struct, frozen=True):
-    """The real binary."""
+    """The terraform binary."""
 
     title: str
     path: str
 
 
 class Real(msgspec.Struct, frozen=True):
-    """The running servers; `missing` says in a line each why one is absent. `room` holds logs."""
+    """The running servers; `missing` says why others are absent. `room` is the folder of logs."""
 
     room: str = ""
     rgw: Rgw | None = None
@@ -35,12 +35,12 @@ class Real(msgspec.Struct, frozen=True):
     missing: dict[str, str] = {}
 
     def why_not(self, name: str) -> str:
-        """One line."""
+        """Return why a server is absent, in one line."""
         return self.missing.get(name, "`make test-real` starts it")
 
 
 @cache
 def real() -> Real:
-    """Return the servers beside this run; none unless `python -m tests.servers` started it."""
+    """Return the running servers; none without `python -m tests.servers`."""
     path = os.environ.get(VARIABLE)
     return msgspec.json.decode(Path(path).read_bytes(), type=Real) if path else Real()

@@ -1,4 +1,4 @@
-"""A real Ceph RGW for S3: one monitor, one OSD in memory, one gateway, a user and a stranger.
+"""A real Ceph RGW for S3: one monitor, one OSD in memory, one gateway, and two users.
 
 It is ready in about a second.
 """
@@ -85,7 +85,7 @@ rgw relaxed s3 bucket names = true
 
 @dataclass(frozen=True, slots=True)
 class Rgw:
-    """A running gateway: its owner of buckets, and a stranger with a good key and no rights.
+    """A running gateway; the stranger has a valid key, but no permissions.
 
     `plain` is a bucket without versioning, `versioned` one with it.
     """
@@ -101,7 +101,7 @@ class Rgw:
     stranger_secret: str = "strangersecret"
 
     def client(self, *, stranger: bool = False) -> Any:
-        """A boto3 client that tries once."""
+        """Return a boto3 client that does not retry."""
         return s3_client(
             self.endpoint,
             self.stranger_key if stranger else self.access_key,
@@ -111,7 +111,7 @@ class Rgw:
 
 
 def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
-    """A boto3 client of its own session, path style, one try."""
+    """Return a boto3 client with its own session, in path style and without retries."""
     import boto3
     from botocore.config import Config
 
@@ -128,7 +128,7 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> A
 
 @contextlib.contextmanager
 def ceph_rgw(room: Path) -> Iterator[Rgw]:
-    """One that runs in the new directory `room` until the block ends. Raises StartError."""
+    """Run a gateway in the new directory `room` until the block ends. Raises StartError."""
     for name in ("mon", "osd", "rgw", "run"):
         (room / name).mkdir(parents=True)
     port, mon_port = free_ports(2)
@@ -213,10 +213,7 @@ def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
 
 
 def _ceph(conf: Path, log: Path, *words: str) -> None:
-    """Send the monitor a command that may be sent twice.
-
-    On a busy machine the first answer may be that it is not ready.
-    """
+    """Send an idempotent command to the monitor; repeat it while the monitor is not ready."""
     for left in reversed(range(MONITOR_TRIES)):
         try:
             run(["ceph", "-c", conf, "--connect-timeout", "10", *words], log)
@@ -228,7 +225,7 @@ def _ceph(conf: Path, log: Path, *words: str) -> None:
 
 
 def _keeps_running(program: Program) -> bool:
-    """Return whether it lives on: it may end at once, and then a second start works."""
+    """Return whether the program keeps running; if it ends early, a second start works."""
     with contextlib.suppress(StartError):
         program.until(lambda: False, patience=0.3)
     return program.alive()

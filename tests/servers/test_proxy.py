@@ -1,4 +1,4 @@
-"""Each fault of the proxy happens as it is named, is counted, and a seed replays."""
+"""Each fault of the proxy happens as described and is counted; a seed gives the same faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATE = 0.5
 
 
 class Counter:
-    """A server that keeps what was put into it, in order."""
+    """A server that records the bodies of PUT requests in order."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []

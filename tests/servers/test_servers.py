@@ -1,4 +1,4 @@
-"""Servers end with the run; an absent one costs a line, or the run if all are required."""
+"""Servers end with the test run. An absent server is reported, and fails a run that requires it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ps(*options: str) -> str:
 
 
 def gone(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
+    """Return whether a process has ended, or is a zombie."""
     return ps("-o", "stat=", "-p", str(pid)).strip()[:1] in ("", "Z")
 
 
@@ -59,12 +59,12 @@ def test_failing_block_ends_its_program_and_children(tmp_path: Path) -> None:
 
     working = work()
     program = next(working)
-    # The tether's other end, and the shell.
+    # The process that waits for the end of the test run, and the shell.
     assert eventually(lambda: len(children(program.pid)) == 2)
     family = [program.pid, *children(program.pid)]
     with pytest.raises(KeyboardInterrupt):
         next(working)
-    assert all(eventually(lambda pid=pid: gone(pid)) for pid in family)  # type: ignore[misc] # a default is no annotation
+    assert all(eventually(lambda pid=pid: gone(pid)) for pid in family)  # type: ignore[misc] # the default has no annotation
 
 
 def test_program_ends_with_its_killed_owner(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""S3 beyond the contracts: options, refusals, lost answers, regions, credentials, creation."""
+"""S3 beyond the contracts: options, errors, lost answers, regions, credentials, creation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECRET = base64.b64encode(bytes(32)).decode()
 
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's own credentials, profiles or instance role."""
+    """Hide the credentials, the profiles and the instance role of this machine."""
     for name in (
         "AWS_PROFILE",
         "AWS_ACCESS_KEY_ID",
@@ -60,7 +60,7 @@ def store(endpoint: str, **more: Value) -> Store:
 
 @contextmanager
 def server(respond: Respond | Answer, **more: Value) -> Iterator[tuple[Store, list[str]]]:
-    """A store whose every request is answered so."""
+    """Run a server with this answer, and yield a store that uses it and the list of requests."""
     with canned_server(respond if callable(respond) else lambda _method, _target: respond) as (
         url,
         seen,
@@ -241,7 +241,7 @@ def test_region_comes_from_the_profile(tmp_path: Path) -> None:
 
 
 class Bucket(AwsAccount):
-    """An account whose buckets are asked here."""
+    """An account whose requests go to the given server."""
 
     def __init__(self, url: str) -> None:
         super().__init__(AwsCredentials(access_key="a", secret_key="b"))
@@ -273,7 +273,7 @@ def test_missing_region_error_names_its_sources() -> None:
             found()
 
 
-# --- what an answer means
+# --- error mapping
 
 
 def reading(found: Store) -> object:
@@ -362,7 +362,7 @@ REFUSALS: list[tuple[Answer, Callable[[Store], object], type[DtmError], str]] = 
     (Answer(200, cut=-1), creating, OutcomeUnknownError, "got no answer"),
     (Answer(200, cut=-1), deleting, OutcomeUnknownError, "got no answer"),
     (Answer(200, b"half of it", {"ETag": '"e"'}, cut=4), reading, Unavailable, "s3:GetObject"),
-    (Answer(200, b"all of it"), reading, Unavailable, "was cut off"),  # within its headers
+    (Answer(200, b"all of it"), reading, Unavailable, "was cut off"),  # cut within the headers
     (Answer(200), creating, OutcomeUnknownError, "was cut off"),
 ]
 
@@ -548,7 +548,7 @@ def test_listing_joins_pages_and_skips_folder_markers() -> None:
         assert len(seen) == 3
 
 
-# --- making, allowing, encrypting
+# --- creation, policy, encryption
 
 
 def test_bucket_and_table_are_created_once_and_private(cloud: Cloud) -> None:
@@ -577,7 +577,7 @@ def test_bucket_and_table_are_created_once_and_private(cloud: Cloud) -> None:
 
 
 class Amazon(AwsAccount):
-    """An account whose Amazon is the emulator."""
+    """An account whose requests to Amazon go to the emulator."""
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__(AwsCredentials(access_key=cloud.access_key, secret_key=cloud.secret_key))

@@ -1,4 +1,4 @@
-"""Access to a cluster: kubeconfigs, credentials, refusals, lost answers."""
+"""Access to a cluster: kubeconfigs, credentials, errors, lost answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from engine.errors import (
 )
 from engine.values import Value
 from tests.contracts.kube import ROLE, store_in
-from tests.servers.fake_kube import Answer, Call, FakeKube, World, fake_kube
+from tests.servers.fake_kube import Answer, Call, FakeCluster, FakeKube, fake_kube
 
 KEY = "state"
 
@@ -42,13 +42,13 @@ def kube(tmp_path: Path) -> Iterator[FakeKube]:
 
 
 @pytest.fixture
-def world(kube: FakeKube) -> World:
-    return kube.world
+def fake_cluster(kube: FakeKube) -> FakeCluster:
+    return kube.fake_cluster
 
 
 @pytest.fixture
 def connect(kube: FakeKube) -> Iterator[Callable[..., KubernetesStore]]:
-    """Make clients of the namespace `default`; they wait `answer` seconds."""
+    """Return a function that connects clients; they wait `answer` seconds for an answer."""
     clients: list[KubernetesStore] = []
 
     def make(answer: float = 10.0, **given: Any) -> KubernetesStore:
@@ -91,7 +91,7 @@ def kubeconfig(path: Path, user: dict[str, Any], server: str, **cluster: Any) ->
     return path
 
 
-# Which cluster, as whom.
+# --- clusters and credentials
 
 
 def test_kubeconfig_option_precedes_variable_and_default(
@@ -119,7 +119,7 @@ def test_pod_without_kubeconfig_uses_its_account(
     (tmp_path / "token").touch()
     assert find("", None) == ClusterAccess()
     failing(lambda: find("", False), StoreAccessError)
-    # A context is one of a kubeconfig.
+    # A context names an entry of a kubeconfig, so a pod without one cannot use it.
     error = failing(lambda: find("named", None), StoreAccessError)
     assert str(tmp_path / ".kube" / "config") in error.message and "KUBECONFIG" in error.hint
 
@@ -135,7 +135,7 @@ def test_pod_account_connects_to_the_cluster(
     }
     cluster = Cluster(lambda: ClusterAccess(account=tmp_path), "here", env)
     with closing(store_of(cluster)) as store:
-        # Found, and spoken to in TLS, which the fake is not.
+        # The client connects with TLS, which the fake server does not speak.
         error = failing(lambda: store.read(KEY), StoreUnavailableError)
     assert f"https://127.0.0.1:{env['KUBERNETES_SERVICE_PORT']}" in error.message
 
@@ -223,7 +223,7 @@ def test_credential_plugin_provides_the_token(
     path = kubeconfig(tmp_path / "plugin", plugin(CREDENTIAL, "admintoken"), kube.server)
     store = connect(files=(path,))
     store.write(KEY, b"x", expect=None)
-    assert [call.user for call in kube.world.calls] == ["admin"]
+    assert [call.user for call in kube.fake_cluster.calls] == ["admin"]
 
 
 def test_error_of_a_credential_plugin_is_reported(
@@ -239,7 +239,7 @@ def test_error_of_a_credential_plugin_is_reported(
     assert (
         "please log in first" in error.message and f"the current context of {path}" in error.message
     )
-    assert not kube.world.calls and capfd.readouterr().err == ""
+    assert not kube.fake_cluster.calls and capfd.readouterr().err == ""
 
 
 def test_all_option_problems_are_reported_at_once() -> None:
@@ -280,7 +280,7 @@ def test_no_proxy_variable_is_honored(kube: FakeKube, monkeypatch: pytest.Monkey
     failing(lambda: read({}), StoreUnavailableError)
 
 
-# Refusals.
+# --- error mapping
 
 
 def test_unknown_credentials_are_described(
@@ -354,8 +354,8 @@ def test_only_the_verbs_of_the_role_are_used(kube: FakeKube) -> None:
         )
     ) as place:
         assert place.missing() == [] and place.create() == []
-    assert {call.verb for call in kube.world.calls} == set(ROLE) and {
-        call.resource for call in kube.world.calls
+    assert {call.verb for call in kube.fake_cluster.calls} == set(ROLE) and {
+        call.resource for call in kube.fake_cluster.calls
     } == {"configmaps"}
 
 
@@ -372,7 +372,7 @@ WRITES: list[Callable[[KubernetesStore, str], Any]] = [
     lambda store, version: store.write(KEY, b"y", expect=version),
     lambda store, version: store.delete(KEY, expect=version),
 ]
-"""Each is one request once `store` knows `version` of KEY."""
+"""Functions that send one request each, if the store has seen `version` of KEY."""
 READS: list[Callable[[KubernetesStore], Any]] = [
     lambda store: store.read(KEY),
     lambda store: list(store.list("")),
@@ -401,16 +401,16 @@ reads = pytest.mark.parametrize("read", READS, ids=["read", "list"])
 )
 def test_kubernetes_write_error_mapping(
     store: KubernetesStore,
-    world: World,
+    fake_cluster: FakeCluster,
     write: Callable[..., Any],
     answer: Answer,
     kind: type[DtmError],
 ) -> None:
     version = store.write(KEY, b"x", expect=None)
-    world.calls.clear()
-    world.fault = always(answer)
+    fake_cluster.calls.clear()
+    fake_cluster.fault = always(answer)
     error = failing(lambda: write(store, version), kind)
-    assert len(world.calls) <= 1  # one try each
+    assert len(fake_cluster.calls) <= 1  # each request is sent once
     if answer.code >= 400:
         assert json.loads(answer.body)["message"] in error.message
     if answer.headers:
@@ -435,18 +435,18 @@ def test_kubernetes_write_error_mapping(
 )
 def test_failed_read_is_never_an_empty_state(
     store: KubernetesStore,
-    world: World,
+    fake_cluster: FakeCluster,
     read: Callable[[KubernetesStore], Any],
     answer: Answer,
     kind: type[DtmError],
 ) -> None:
-    world.fault = always(answer)
+    fake_cluster.fault = always(answer)
     assert failing(lambda: read(store), kind).message
 
 
 @writes
 def test_timeout_error_mapping(
-    connect: Callable[..., KubernetesStore], world: World, write: Callable[..., Any]
+    connect: Callable[..., KubernetesStore], fake_cluster: FakeCluster, write: Callable[..., Any]
 ) -> None:
     hurried, gate = connect(answer=0.3), threading.Event()
     version = hurried.write(KEY, b"x", expect=None)
@@ -454,7 +454,7 @@ def test_timeout_error_mapping(
     def wait(_call: Call) -> None:
         gate.wait(10)
 
-    world.before = wait
+    fake_cluster.before = wait
     try:
         assert "timed out" in failing(lambda: write(hurried, version), OutcomeUnknownError).message
         assert "timed out" in failing(lambda: hurried.read(KEY), StoreUnavailableError).message
@@ -520,12 +520,12 @@ def test_untrusted_certificate_is_an_access_error(
         trusting = kubeconfig(
             tmp_path / "trusting", {"token": "t"}, server, **{"certificate-authority": "crt"}
         )
-        # This server only shakes hands.
+        # This server ends the connection after the TLS handshake.
         failing(lambda: connect(files=(trusting,)).read(KEY), StoreUnavailableError)
 
 
 class tls_server:  # noqa: N801
-    """Shakes hands in TLS and hangs up."""
+    """A server that completes the TLS handshake and closes the connection."""
 
     def __init__(self, room: Path) -> None:
         import ssl
@@ -573,7 +573,7 @@ def test_twenty_threads_share_one_client(store: KubernetesStore, kube: FakeKube)
         thread.start()
     for thread in threads:
         thread.join()
-    assert not failed and len(kube.world.calls) == 120 and len(list(store.list("k"))) == 20
+    assert not failed and len(kube.fake_cluster.calls) == 120 and len(list(store.list("k"))) == 20
 
 
 LOADING = """
@@ -595,4 +595,4 @@ def test_client_loads_without_models_for_dtm_only(kube: FakeKube, first: str, wh
         [sys.executable, "-c", script, kube.kubeconfig], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert len(kube.world.calls) == 2
+    assert len(kube.fake_cluster.calls) == 2

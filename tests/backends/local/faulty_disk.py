@@ -1,4 +1,4 @@
-"""A disk that stops after some bytes, or before or after its n-th call, or loses power."""
+"""A disk that fails after some bytes, before or after a chosen call, or by a power cut."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from backends.local.disk import Disk
 
 
 class Died(BaseException):
-    """The process is gone: no `except OSError` of the code under test may run."""
+    """Raised at the end of the process: no `except OSError` of the tested code may catch it."""
 
 
 class FaultyDisk(Disk):
-    """A disk that counts calls and bytes, and raises `error` at a chosen one.
+    """A disk that raises `error` at a chosen call or after a chosen number of bytes.
 
-    It raises before or after a call had its effect, or once so many bytes are written. It remembers
-    what is not yet on the medium, so that `cut_power` can take it back.
+    `before` and `after` are the number of the call, `bytes_left` is the number of bytes. The disk
+    remembers what is not synced yet, so that `cut_power` can undo it.
     """
 
     def __init__(
@@ -32,10 +32,8 @@ class FaultyDisk(Disk):
     ) -> None:
         self.calls: list[str] = []
         self._before, self._after, self._left, self._error = before, after, bytes_left, error
-        self._unsynced: dict[int, int] = {}  # inode -> bytes surely on the medium
-        self._names: list[
-            tuple[Path, bytes | None]
-        ] = []  # renamed paths, and what they held before
+        self._unsynced: dict[int, int] = {}  # inode -> synced bytes
+        self._names: list[tuple[Path, bytes | None]] = []  # renamed paths, and their content before
 
     def _call(self, name: str, effect: Callable[[], None]) -> None:
         number = len(self.calls)
@@ -82,7 +80,7 @@ class FaultyDisk(Disk):
         self._call("rename", effect)
 
     def cut_power(self, directory: Path, *, names_too: bool) -> None:
-        """Lose every byte that was not synced; with `names_too` the renames not synced as well."""
+        """Undo all writes that are not synced; with `names_too` also the renames."""
         for path in directory.rglob("*"):
             if path.is_file() and (size := self._unsynced.get(path.stat().st_ino)) is not None:
                 os.truncate(path, size)

@@ -1,4 +1,4 @@
-"""Functions of the other processes of these tests, importable by them."""
+"""Functions that the tests run in other processes, which import this module."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def locker_of(kind: str, directory: Path) -> Iterator[Locker]:
     local.close()
 
 
-def have(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
+def acquire_lock(locker: Locker, name: str, timeout: float = 0.0, lease: float = LEASE) -> HeldLock:
     return acquire(
         locker, KEY, lock_info(name), LockOptions(timeout=timeout, lease=lease), lambda _event: None
     )
 
 
 def hold(kind: str, directory: Path, pipe: Connection) -> None:
-    """Hold the lock and append to the log whenever told so, and tell what came of it."""
+    """Hold the lock, append to the log for each "go on" in the pipe, and send the result."""
     store = LocalStore(directory)
     with locker_of(kind, directory) as locker:
-        held = have(locker, "holder")
+        held = acquire_lock(locker, "holder")
         version = store.append(KEY, b"1", expect=store.write(KEY, b"0", expect=None))
         pipe.send("holding")
         while pipe.recv() == "go on":

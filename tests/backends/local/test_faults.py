@@ -1,4 +1,4 @@
-"""Writes to a disk that fails or stops at any moment: readers see the old state or the new."""
+"""Writes to a disk that fails at any moment: readers see the old or the new state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BYTES = [*range(201), *range(1024, len(NEW) + 1024, 1024)]
 
 
 def prepared(directory: Path) -> str:
-    """A directory with the old state in it; its version."""
+    """Write the old state into the directory, and return its version."""
     store = LocalStore(directory)
     version = store.write("state", OLD, expect=None)
     store.close()
@@ -66,7 +66,7 @@ def test_crash_within_a_write_keeps_the_old_state(tmp_path: Path, count: int) ->
     works_again(tmp_path)
 
 
-WRITE_CALLS = ["fsync", "rename", "fsync"]  # the file, its name, the directory
+WRITE_CALLS = ["fsync", "rename", "fsync"]  # sync the file, rename it, sync the directory
 
 
 @pytest.mark.parametrize("power", ["stays", "goes", "goes with names"])
@@ -124,7 +124,7 @@ def test_full_disk_is_an_error_and_changes_nothing(tmp_path: Path, code: int, co
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
     with pytest.raises(StoreError, match=os.strerror(code)) as caught:
         LocalStore(tmp_path, full).write("state", NEW, expect=version)
-    # Waiting half a minute would not help.
+    # Not a StoreUnavailableError, which would be retried: a full disk does not become free soon.
     assert not isinstance(caught.value, StoreUnavailableError)
     assert ("intact" in caught.value.hint) == (code != errno.EIO)
     assert not list(tmp_path.glob(".state.tmp"))
@@ -133,7 +133,7 @@ def test_full_disk_is_an_error_and_changes_nothing(tmp_path: Path, code: int, co
     with pytest.raises(StoreError, match=os.strerror(code)):
         store.append("state", LINE, expect=version)
     assert seen(tmp_path) == OLD
-    full._left = -1  # space again: the same store goes on
+    full._left = -1  # there is space again, and the same store goes on
     assert store.append("state", LINE, expect=version)
     assert seen(tmp_path) == OLD + LINE
 
@@ -170,7 +170,7 @@ def test_no_append_after_a_failed_sync(tmp_path: Path) -> None:
 
 
 class Forbidden(Disk):
-    """Opens nothing for writing."""
+    """A disk that refuses to open files for writing."""
 
     def __init__(self, code: int) -> None:
         self._code = code

@@ -1,7 +1,4 @@
-"""Locks beyond their contract.
-
-Rows of a table, records of other programs, two locks taken as one, releases in two steps.
-"""
+"""Lockers beyond the contract: rows of a table, other programs, two locks, two-step releases."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ TERRAFORM = (
 )
 
 QUICK = Environment(sleep=lambda _: None, background=False)
-"""Nothing waits, and nothing renews but the test."""
+"""No waiting, and no renewals in the background."""
 
 
 @pytest.fixture
@@ -218,11 +215,11 @@ def test_lock_url_without_a_region_is_explained(
         locker.read(KEY)
 
 
-# --- two as one
+# --- two locks as one
 
 
 class Two:
-    """Two locks in memory, and both as one."""
+    """Two locks in memory, and a locker that holds both."""
 
     def __init__(self) -> None:
         self.first, self.second = ObjectLocker(MemoryStore("1")), ObjectLocker(MemoryStore("2"))
@@ -239,7 +236,7 @@ def test_holder_of_one_lock_excludes_clients_of_both() -> None:
         assert caught.value.record.info == theirs.info
         assert [locker.read(KEY) is None for locker in (two.first, two.second)].count(
             False
-        ) == 1  # ours was given back
+        ) == 1  # the other one was released again
         break_lock(two.both, KEY, "terraform")
         assert two.both.read(KEY) is None
 
@@ -290,7 +287,7 @@ def test_two_holders_are_broken_one_after_the_other() -> None:
 @pytest.mark.parametrize("lost", [True, False])
 def test_holder_survives_a_failed_request_to_either_lock(fault: Exception, lost: bool) -> None:
     if lost and isinstance(fault, StoreUnavailableError):
-        return  # it says that it had no effect
+        return  # this error means that there was no effect
     for name in ("_first", "_second"):
         for call in ("put", "remove"):
             two = Two()
@@ -346,11 +343,11 @@ def test_losing_the_second_lock_loses_both() -> None:
     assert not held.renew() and held.lost and "bob" in str(held.lost)
 
 
-# --- releases where a delete takes no condition
+# --- releases on stores whose delete ignores the expected version
 
 
 class UnconditionalDeleteStore(MemoryStore):
-    """Deletes whatever is there; `meanwhile` happens just before."""
+    """Ignores the expected version in `delete`, and calls `meanwhile` just before."""
 
     meanwhile: Any = None
 

@@ -56,6 +56,7 @@ class DynamoLocker:
         text = info.to_json().decode()
         item = {**self._row_key(key), "Info": {"S": text}}
 
+        # The row is replaced as a whole: fields of another program go with the record they belong to.
         def attempt() -> LockRecord:
             self._call("PutItem", key, Item=item, **_condition_parameters(expect))
             return LockRecord(info, _version(text))
@@ -99,6 +100,7 @@ class DynamoLocker:
         if code == "ConditionalCheckFailedException":
             # Not every server returns the current row with the refusal.
             raise RecordMismatchError(_record(answer.get("Item")) or self.read(key)) from error
+        # DynamoDB has no code of its own for a wrong key, so the message must be examined.
         if code == "ValidationException" and "key" in str(error).lower():
             raise StoreAccessError(
                 f"lock table {self._table}: its primary key is not LockID: "

@@ -148,6 +148,8 @@ def _map_response(error: Any, request: AwsRequest, identity: Callable[[], str]) 
             if request.arn
             else "",
         )
+    # Before the test for 5xx: these codes guarantee that there was no effect, so that the write can
+    # be repeated. An unknown outcome would cost another read to find out.
     if code in NO_EFFECT_CODES or status == 429:
         return StoreUnavailableError(text)
     if status >= 500:

@@ -193,6 +193,7 @@ def read_settings(
 
 def _from_environment(found: S3Options, env: Mapping[str, str]) -> S3Options:
     """Fill in missing options from their environment variables."""
+    # With a flavour the AWS_* variables do not count: they belong to an account at Amazon.
     if found.flavour:
         endpoint = found.endpoint or env.get("S3_ENDPOINT", "")
         return msgspec.structs.replace(
@@ -274,6 +275,7 @@ def _contradiction_problems(found: S3Options) -> Iterator[Problem]:
 
 
 def _credential_problems(found: S3Options) -> Iterator[Problem]:
+    # A flavour has its own checks, which name its variables.
     if found.flavour:
         return
     if bool(found.access_key) != bool(found.secret_key):

@@ -94,7 +94,7 @@ class BucketRegion:
 
     def __init__(self, aws: AwsAccount, settings: S3Settings, *, exists: bool = True) -> None:
         self._aws, self._settings, self._exists = aws, settings, exists
-        self._mutex, self._current_version = threading.Lock(), settings.region
+        self._mutex, self._name = threading.Lock(), settings.region
 
     def __call__(self) -> str:
         """Return the name of the region.
@@ -102,11 +102,11 @@ class BucketRegion:
         Raises StoreAccessError if no region is named, and as `engine.ports.Store.read`.
         """
         with self._mutex:
-            if not self._current_version:
-                self._current_version = self._aws.region() or (
+            if not self._name:
+                self._name = self._aws.region() or (
                     "us-east-1" if self._settings.endpoint else self._ask_bucket()
                 )
-            return self._current_version
+            return self._name
 
     def _ask_bucket(self) -> str:
         """Ask the bucket for its region, which Amazon reports even if access is denied."""
@@ -129,6 +129,7 @@ def _headers_of(call: Callable[[], Any]) -> Mapping[str, str]:
     try:
         answer = call()
     except Exception as error:
+        # An error response, such as a 403, has the headers too.
         answer = response_of(error)
         if not answer:
             raise
@@ -137,11 +138,11 @@ def _headers_of(call: Callable[[], Any]) -> Mapping[str, str]:
 
 
 class S3Store:
-    """`engine.ports.Store` over the objects of a bucket; the version is the unquoted ETag.
+    """`engine.ports.Store` on the objects of a bucket; the version is the ETag without quotes.
 
-    Ceph refuses the quoted form in If-Match, and ignores If-Match when it deletes. So on servers
-    that are not Amazon's a conditional delete reads the ETag first: another client can still
-    change the object between the two requests.
+    Ceph refuses quotes in If-Match, and ignores If-Match in a delete. So on servers other than
+    Amazon's, a conditional delete reads the ETag first. Another client can still change the object
+    between the two requests.
     """
 
     def __init__(self, aws: AwsAccount, settings: S3Settings, region: Callable[[], str]) -> None:
@@ -157,16 +158,15 @@ class S3Store:
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.mapped_errors(request):
             answer = self._get_or_none(client.get_object, key)
-            # Within `mapped_errors`: the connection may break while the body is read.
+            # Read the body within `mapped_errors`, since the connection may break meanwhile.
             return answer and Snapshot(answer["Body"].read(), _version(answer, request))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """See `engine.ports.Store.write`.
-
-        The MD5 sent along makes the server refuse data that was damaged on the way.
-        """
+        """See `engine.ports.Store.write`."""
         client, request = self._client(), self._request("s3:PutObject", key, writes=True)
+        # "*" means that the object must not exist.
         condition = {"IfNoneMatch": "*"} if expect is None else {"IfMatch": expect}
+        # With the MD5 the server refuses data that was damaged during the transfer.
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         with self._aws.mapped_errors(request):
             try:
@@ -195,6 +195,7 @@ class S3Store:
         """See `engine.ports.Store.delete`."""
         client, request = self._client(), self._request("s3:DeleteObject", key, writes=True)
         condition = {} if expect is None else {"IfMatch": expect}
+        # Other servers may ignore the condition, and would delete another client's version.
         if expect is not None and not self._settings.is_amazon:
             found = self._current_version(key)
             if found is None:
@@ -220,6 +221,7 @@ class S3Store:
         with self._aws.mapped_errors(request):
             while True:
                 page = client.list_objects_v2(Bucket=self._settings.bucket, Prefix=prefix, **more)
+                # A key with a slash at the end is a folder marker of a web console, not a value.
                 keys += [
                     entry["Key"]
                     for entry in page.get("Contents", ())
@@ -236,6 +238,7 @@ class S3Store:
     def _request(self, action: str, key: str, *, writes: bool = False) -> AwsRequest:
         arn = f"arn:aws:s3:::{self._settings.bucket}"
         if action != "s3:ListBucket":
+            # Some servers resolve "." and "..", so that such a key would name another object.
             if not is_path(key):
                 raise StoreError(f'"{key}" is not a valid key in {self.location}')
             arn += f"/{key}"

@@ -143,6 +143,7 @@ class KubernetesStore:
         """See `engine.ports.Store.write`. The namespace is created if it does not exist."""
         # mtime=0: equal data must give equal bytes, so that the version stays the same.
         packed = gzip.compress(data, 6, mtime=0)
+        # Kubernetes would refuse a larger ConfigMap, since etcd limits the size of an object.
         if len(packed) > PART_SIZE:
             return self._write_parts(key, packed, expect)
         return self._replace_value(key, {VALUE: packed}, expect)
@@ -151,6 +152,7 @@ class KubernetesStore:
         """See `engine.ports.Store.delete`."""
         for _ in range(ATTEMPTS):
             seen = self._metadata_of(key, expect)
+            # A missing key is what the caller wants, whatever version it expects.
             if seen is None:
                 return
             if expect not in (None, seen.resource_version):
@@ -208,6 +210,7 @@ class KubernetesStore:
                 f"{self._where(key)} contains keys of another program: {', '.join(sorted(others))}",
                 hint="name another ConfigMap with option configmap",
             )
+        # DevStream stores its state as text under the key `state`.
         if found.data:
             return found.data[DEVSTREAM].encode()
         if not names:

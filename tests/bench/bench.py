@@ -1,7 +1,7 @@
 """Print the costs of dtm, and compare them with terraform if it is on the PATH.
 
-Cells are wall seconds / CPU seconds / peak MB. The ratio is the time of terraform divided by that of
-dtm.
+Cells are wall seconds / CPU seconds / peak MB. The ratio is the time of terraform divided by
+that of dtm.
 Run: make bench, or with choices: make bench BENCH="--sizes 100,1000 --shapes flat --no-terraform"
 """
 

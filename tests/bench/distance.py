@@ -1,6 +1,7 @@
 """Costs of a distant store: 50 ms more per request, with 20 ms per provider call.
 
-The ideal is the time of the provider calls alone, with the same number of workers. Run: python -m tests.bench.distance
+The ideal is the time of the provider calls alone, with the same number of workers.
+Run: python -m tests.bench.distance
 """
 
 from __future__ import annotations

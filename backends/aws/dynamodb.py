@@ -56,7 +56,7 @@ class DynamoLocker:
         text = info.to_json().decode()
         item = {**self._row_key(key), "Info": {"S": text}}
 
-        # The row is replaced as a whole: fields of another program go with the record they belong to.
+        # Replace the whole row: fields of another program go with the record they belong to.
         def attempt() -> LockRecord:
             self._call("PutItem", key, Item=item, **_condition_parameters(expect))
             return LockRecord(info, _version(text))

@@ -118,6 +118,7 @@ def interrupted_wait_leaves_no_lock(place: LockerPlace) -> None:
         "an interrupted wait must not change the lock, but did",
     )
     held.release()
+    # The lock is written, but the client does not learn that: it must still clean up.
     bob.locker = FaultyLocker(bob.locker, put=[CallFault(_Interrupt(), after_effect=True)])
     with suppress(_Interrupt):
         bob.acquire()
@@ -224,6 +225,8 @@ def silent_holder_loses_lock(place: LockerPlace) -> None:
     """
     alice, bob, clock = two_clients(place)
     held = alice.acquire()
+    # However old the record is, a new client must watch it for a whole lease: by the time in the
+    # record alone, a holder with a slow clock would lose its lock.
     clock.sleep(10 * LEASE)
     started = clock()
     bobs = bob.acquire()
@@ -313,6 +316,7 @@ def clocks_may_differ(place: LockerPlace) -> None:
 def lock_without_lease_is_not_taken_over(place: LockerPlace) -> None:
     """Wait for a record without a lease, as Terraform writes it; then break it by its ID."""
     alice, bob, _ = two_clients(place)
+    # Terraform never renews its record, so its silence does not mean that it has ended.
     alice.locker.put(KEY, lock_info("terraform"), expect=None)
     expect_error(
         lambda: bob.acquire(10 * LEASE), LockHeldError, "waiting for a lock without a lease"

@@ -131,6 +131,7 @@ def reported_id_breaks_lock(place: LockerPlace) -> None:
     held = alice.acquire()
     error = expect_error(bob.acquire, LockHeldError, "acquiring a held lock")
     clock.sleep(LEASE / 3)
+    # The renewal changes the version, but the ID stays the same, and the user has only the ID.
     held.renew()
     assert error.record.info
     break_lock(bob.locker, KEY, error.record.info.id)
@@ -157,6 +158,7 @@ def unreadable_record_counts_as_held(place: LockerPlace) -> None:
         raise CaseSkipped("this place has no function that makes a record unreadable")
     alice, bob, _ = two_clients(place)
     held = alice.acquire()
+    # A lock that cannot be read may belong to a running session, so it must never look free.
     place.corrupt(KEY)
     error = expect_error(
         lambda: bob.acquire(10 * LEASE), LockHeldError, "acquiring a lock with an unreadable record"
@@ -215,10 +217,12 @@ class _Exclusion:
             record = locker.put(KEY, lock_info(lock_id), expect=None)
         except (LockHeldError, StoreUnavailableError):
             return
+        # Not blocking: if another client is inside, two clients hold the lock.
         if not self.inside.acquire(blocking=False):
             self.problems.append(f"{lock_id} acquired the lock while another client held it")
             return
         threading.Event().wait(hold)
+        # Before the release: after it another client may acquire the lock at any moment.
         self.inside.release()
         self.acquired.release()
         locker.remove(KEY, expect=record)

@@ -139,6 +139,7 @@ def create_is_read_back(run: TrialRun) -> None:
     """Create, and read twice: `read` returns what `create` returned, so a second plan is empty."""
     made = run.create()
     _require_same(made, run.read(made), "read after create")
+    # A value that differs in each read would show a drift in every plan.
     _require_same(made, run.read(made), "a second read")
 
 
@@ -224,6 +225,7 @@ def drift_is_detected_and_repaired(run: TrialRun) -> None:
             f"update must repair the drift of {name}, but changed nothing",
         )
         _require_same(made, run.read(made), f"read after the repair of {name}")
+    # An attribute that no drift changes would never be tested.
     blind = made.attributes.keys() - seen - run.trial.cannot_drift
     require(
         not blind,
@@ -255,6 +257,7 @@ def found_again_after_a_crash(run: TrialRun) -> None:
     _need_identity(run)
     made = run.create()
     _require_same(made, run.read(None), "read by identity")
+    # After a crash the same create runs again, and must not create a second resource.
     _require_same(made, run.create(), "a repeated create")
     _require_same(made, run.read(made), "read after a repeated create")
 

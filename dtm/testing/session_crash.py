@@ -112,6 +112,7 @@ def _overtaken(one: Client, two: Client, rescued: dict[str, bytes]) -> Supersede
             slow.begin(begun.address, Action.CREATE, entry=begun).wait()
             with new_session(two.store, who="quick@there", lease=0) as quick:
                 create_tool(quick, "c")
+            # The writer thread may report the lost claim here, or only at the next operation.
             with suppress(SupersededError):
                 slow.done(begun.address, entry("b")).wait()
             expect_error(lambda: slow.begin(Address("data", "d"), Action.CREATE), SupersededError)
@@ -185,6 +186,7 @@ def _each_write(connect: Connect, before: bool, error: Exception | None) -> int:
         assert done <= {
             address.instance for address, found in state.entries.items() if not found.pending
         }
+        # The run made fewer writes than the number of the fault, so it had none.
         if len(seen) < number:
             assert not [
                 found
@@ -291,6 +293,7 @@ def _torn(connect: Connect) -> None:
     with suppress(ProcessKilled), new_session(killable.store) as session:
         create_tool(session, "a")
         killable.kill()
+    # Only an append can leave an incomplete record; other stores replace the log head as a whole.
     if isinstance(client.store, AppendStore):
         head = client.store.read(HEAD)
         assert head is not None

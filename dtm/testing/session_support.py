@@ -82,6 +82,7 @@ class KillableClient(msgspec.Struct, dict=True):
 
     def kill(self) -> None:
         """Kill the process, as SIGKILL does. Raises ProcessKilled."""
+        # Under the mutex, so that no renewal is in progress while the lock is released.
         with self.locker.mutex:
             self.alive = False
             self.client.drop_lock(self.client.locker)
@@ -130,6 +131,7 @@ class _KillableLocker:
     @contextmanager
     def _while_alive(self) -> Generator[Locker]:
         with self.mutex:
+            # A LockError, since ProcessKilled would end the renewing thread with a traceback.
             if not self._owner.alive:
                 raise LockError("this process was killed")
             self.requests += 1

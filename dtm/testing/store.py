@@ -137,6 +137,7 @@ def large_values_are_stored(place: StorePlace) -> None:
     """Write 6, 20 and 3 MiB: each is read back, and no other key is left behind."""
     a, b = place.connect_two()
     version = None
+    # Shrinking to 3 MiB shows whether the parts of a larger value are removed.
     for size in (6, 20, 3):
         data = bytes(range(256)) * (size * MIB // 256)
         version = a.write("k", data, expect=version)
@@ -152,6 +153,7 @@ def large_values_are_stored(place: StorePlace) -> None:
 def all_bytes_are_stored(place: StorePlace) -> None:
     """Write text in several scripts, line ends, large numbers and all 256 bytes."""
     a, b = place.connect_two()
+    # U+2028 and CRLF are changed by stores that treat the value as text.
     text = '{"a": "Grüße 你好 \U0001f600\\u2028", "n": 9223372036854775807, "f": 1e-7}\r\n'
     data = text.encode() + bytes(range(256))
     a.write("k", data, expect=None)
@@ -208,6 +210,7 @@ def one_creator_succeeds(place: StorePlace) -> None:
     won: list[int] = []
     lost: list[int] = []
     failed: list[Exception] = []
+    # All clients connect first, so that their writes are really concurrent.
     start = threading.Barrier(CREATORS)
 
     def create(number: int) -> None:
@@ -276,6 +279,7 @@ def _increment_ten_times(
         except (ConflictError, OutcomeUnknownError) as error:
             if isinstance(error, OutcomeUnknownError):
                 unknown.append(error)
+            # Read again after an unknown outcome too: the write may have had its effect.
             found = store.read("k")
             assert found is not None, "a key must be readable while it is replaced, but is missing"
             value, version = int(found.data), found.version

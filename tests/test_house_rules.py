@@ -154,6 +154,23 @@ def test_adapters_are_independent(package: str, shared: set[str]) -> None:
     assert {f"{package}.{name}" for name in found - shared} <= independent
 
 
+def test_shared_modules_may_import_no_backend() -> None:
+    """Check that the import contract of the shared modules names every backend."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (independent,) = (
+        set(contract["modules"])
+        for contract in contracts
+        if contract["type"] == "independence" and "backends.local" in contract["modules"]
+    )
+    (forbidden,) = (
+        set(contract["forbidden_modules"])
+        for contract in contracts
+        if "backends.url" in contract.get("source_modules", ())
+    )
+    assert forbidden == independent
+
+
 def test_adapters_import_modules_of_the_root_only() -> None:
     """Check imports of whole packages, which the import contract does not see."""
     root = {"engine"} | {f"engine.{path.stem}" for path in (ROOT / "engine").glob("[!_]*.py")}

@@ -10,6 +10,7 @@ shows both; another program could do the same.
   that is likely a mistake)
 - runs: `run` (plan, apply, delete, destroy, drift, status), `verify`, `approval`, `signals`
 - state: `states` (inspect and repair), `comparison`, `sessions`, `locks`
+- debug log: `debug_log` (levels, lines, redaction), `logged_ports` (stores and lockers that log)
 - others: `initialize`, `graph_export`, `secret_lookup` (reads a secret again), `identities`
 
 Invariants:

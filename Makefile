@@ -30,6 +30,7 @@ check: $(VENV)/.check ## Check format, lint, types, import contracts, prose, gen
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/prose.py
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict --quiet
 	sh tests/wheel_smoke.sh $(BIN)/python

@@ -39,7 +39,7 @@ CONFIG: Final = ConfigDict(
 HEADING: Final = re.compile(r"^#### `(\w+)`$", re.MULTILINE)
 CODE: Final = re.compile(r"(?:^ {4}.*\n?|^\n)+", re.MULTILINE)
 """An indented block of a docstring, with the empty lines around it."""
-ITEM: Final = re.compile(r"^(?=`[^`]+`(?::| shows| is| are))", re.MULTILINE)
+ITEM: Final = re.compile(r"^(?=`[^`]+`(?::| shows| is| are)|[a-z_]+: )", re.MULTILINE)
 """The start of a line about one field, in a paragraph that begins with such a line."""
 SIGNATURE: Final = re.compile(r"(?<=```python\n)(\w+\()(.*)(\) -> .*)(?=\n```)")
 GAP: Final = re.compile(r"\n{3,}")

@@ -16,8 +16,10 @@ from backends.local import store as local
 from backends.lockers.object import ObjectLocker
 from backends.memory import AppendingMemoryStore, MemoryStore
 from dtm.app.debug_log import DebugLog, open_log
-from dtm.app.logged_ports import LoggedProvisioner, logged_locker, logged_store
+from dtm.app.logged_ports import LoggedProvisioner, LoggedStore, logged_locker, logged_store
+from dtm.app.place import open_place
 from engine.address import Address
+from engine.config import StateSettings
 from engine.errors import (
     ConflictError,
     LockHeldError,
@@ -32,7 +34,7 @@ from engine.plan import Action, Change, FieldChange, Plan, Reason
 from engine.ports import AppendStore, OpenedBackend, ProcessLocker, Snapshot
 from engine.secrets.redaction import Redactor
 from engine.state import StateId
-from engine.values import Secret
+from engine.values import Secret, Value
 from tests.servers.aws import Cloud
 
 CANARY = "canary-s3cret\nsecond line"
@@ -272,6 +274,20 @@ def test_secrets_are_redacted_wherever_they_appear(tmp_path: Path) -> None:
     log.log.listen(lambda _event: None)(Notice("error", f"token {CANARY}"))
     assert "canary" not in log.text
     assert log.text.count("(sensitive)") >= 7
+
+
+def test_secrets_of_the_backend_are_redacted(tmp_path: Path, log: Log) -> None:
+    options: dict[str, Value] = {
+        "bucket": "b",
+        "key": "k",
+        "region": "eu-west-1",
+        "accessKey": "AKIDCANARY",
+        "secretKey": "canary-key",
+    }
+    place = open_place(StateSettings("s3", options), tmp_path, {}, log.log)
+    assert isinstance(place.store, LoggedStore)
+    log.log.start(f"{place.location} AKIDCANARY canary-key", "config")
+    assert "state=s3://b/k (sensitive) (sensitive)" in log.text
 
 
 def test_one_record_is_one_line(log: Log) -> None:

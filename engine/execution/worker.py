@@ -16,7 +16,7 @@ from engine.execution.jobs import Job
 from engine.execution.refresh import READ_TIMEOUT
 from engine.execution.run_settings import POLL, StopRequest
 from engine.plan import Action
-from engine.plugins.calls import Operations, call_guarded
+from engine.plugins.calls import Operations, call_plugin
 from engine.plugins.lost_secrets import refuse_lost_secrets
 from engine.ports import Call
 from engine.runtime.environment import Environment
@@ -210,7 +210,7 @@ class WorkerContext(msgspec.Struct, frozen=True):
             self.sealer.seal_resource(found, job.address)
             return found
 
-        return call_guarded(provider.plugin, job.call.value, call_and_mark)
+        return call_plugin(provider.plugin, job.call.value, call_and_mark)
 
     def _examine_failure(self, job: Job, error: DtmError) -> Outcome:
         """Read once after a create that failed and after any call whose outcome is unknown."""

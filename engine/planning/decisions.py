@@ -1,8 +1,8 @@
 """The decision table of the planner: which action one tool needs, and for which reason.
 
 `decide` is for a tool of the config that the state has recorded, `create_change` for a new one,
-`decide_removal` for a recorded tool that left the config. `update_or_replace` chooses between
-these two actions for a tool with changed fields.
+`decide_removal` for a recorded tool that is to be deleted. `update_or_replace` chooses the action
+for a tool with changed fields.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ Resolutions: TypeAlias = Mapping[Address, Resolution]
 class RecordedTool(msgspec.Struct, frozen=True):
     """A tool that the state has recorded, with what is known about its resource.
 
-    `findable`: the plugin can look up the resource by the recorded options. `before` is the live
-    resource read with the recorded options. It is read only if the config has other options now,
-    because options may change what a provider reports; otherwise it is None.
+    `findable`: the plugin can look up the resource by the recorded options. `live` is read with the
+    options of the config, `as_recorded` with the recorded ones, because options may change what a
+    provider reports. If the options have not changed, `as_recorded` is None.
     """
 
     entry: StateEntry
     live: Resource | None
     findable: bool = True
     resolution: Resolution | None = None
-    before: Resource | None = None
+    as_recorded: Resource | None = None
 
     @property
     def needs_resolution(self) -> bool:
@@ -221,9 +221,9 @@ def _compare(change: Change, spec: ToolSpec, tool: RecordedTool, memory: SecretR
         # A value that was secret when it was recorded is still secret: the plan must not print it.
         live = inherit_sensitivity(live, entry.resource)
         if entry.pending is None:
-            # Changed options may change what the provider reports. That is not drift, so
-            # the resource is compared as read with the recorded options.
-            as_recorded = tool.before if fields else None
+            # Changed options may change what the provider reports. That is not drift. So the
+            # resource that was read with the recorded options is compared.
+            as_recorded = tool.as_recorded if fields else None
             shown = inherit_sensitivity(as_recorded, entry.resource) if as_recorded else live
             drift = live_changes(entry, shown, memory, fields)
     change = replace(change, before=entry.resource or live, live=live, fields=fields + drift)
@@ -258,11 +258,12 @@ def _finish_interrupted(change: Change, pending: Pending, operations: Operations
     creating = pending.action == Action.CREATE.value
     # A create may have stopped halfway, with a repository but without its first commit for
     # example. An existing resource may thus be incomplete. Its outputs show whether it is.
-    undone = _incomplete(change, operations) if creating else ""
-    # After a failed delete of a tool that is back in the config, a matching resource is complete.
+    unfinished = _describe_unfinished(change, operations) if creating else ""
+    # A failed delete of a tool that is in the config again: if the resource still matches, the
+    # delete has removed nothing, and there is nothing to repeat.
     failed = pending.message is not None and pending.action != Action.DELETE.value
-    if failed or undone or pending.action == Action.UPDATE.value:
-        return replace(change, action=Action.UPDATE, note=undone)
+    if failed or unfinished or pending.action == Action.UPDATE.value:
+        return replace(change, action=Action.UPDATE, note=unfinished)
     return replace(change, action=Action.RECOVER)
 
 
@@ -290,7 +291,7 @@ def _keep_or_move(
     )
 
 
-def _incomplete(change: Change, operations: Operations) -> str:
+def _describe_unfinished(change: Change, operations: Operations) -> str:
     """Describe the first output that differs from its prediction; "" if there is none."""
     assert change.live is not None and change.after is not None
     predicted = operations.predict(change.address, change.after, None)
@@ -376,7 +377,7 @@ def _decide_removal(tool: RecordedTool, reason: Reason) -> Change:
 
 
 def predict_outputs(change: Change, memory: SecretRecall) -> Attributes | Unknown:
-    """Return the outputs that references see while this change is still planned."""
+    """Return the outputs that references to this tool get in the plan."""
     assert change.after is not None
     operations = memory.operations
     if change.action in (Action.CREATE, Action.REPLACE):
@@ -391,7 +392,7 @@ def predict_outputs(change: Change, memory: SecretRecall) -> Attributes | Unknow
 
 def severity(action: Action) -> int:
     """Return the rank of an action. With real values, a change may only move to a lower rank."""
-    # Create and replace rank alike: both create a resource, so an update may become neither.
+    # Create and replace have the same rank: both create a resource. An update must become neither.
     return {Action.REPLACE: 2, Action.CREATE: 2, Action.UPDATE: 1}.get(action, 0)
 
 

@@ -23,7 +23,7 @@ NAMES: Final = ("name", "id", "key", "instanceID")
 ALIGNABLE: Final = 2_000_000
 """The limit for the product of two lists' lengths. Longer lists are compared by position.
 
-To align them could take quadratic time.
+Aligning longer lists could take quadratic time.
 """
 
 _ABSENT: Final = cast("Value", object())
@@ -43,16 +43,16 @@ def diff(
     "*" matches any step. Takes linear time, except for lists that need aligning.
 
         diff({"path": "a", "n": 1}, {"path": "b", "n": 1}, replaces=[("path",)])
-        # (FieldChange(("path",), "a", "b", Source.OPTION, replaces=True),)
+        # (FieldChange(("path",), "a", "b", ChangeSource.OPTION, replaces=True),)
     """
-    marks = tuple(replaces)
+    patterns = tuple(replaces)
     return tuple(
         FieldChange(
             path,
             None if before is _ABSENT else before,
             None if after is _ABSENT else after,
             source,
-            any(_is_affected(path, before, after, mark) for mark in marks),
+            any(_is_affected(path, before, after, pattern) for pattern in patterns),
             before is _ABSENT,
             after is _ABSENT,
         )
@@ -77,7 +77,7 @@ def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
 
 def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
     """Skip the equal items at both ends of the lists, pair the rest and walk each pair."""
-    # Usually one item of a list has changed: the rest is short and often needs no alignment.
+    # Usually only one item has changed. Then few items are left, and they need no alignment.
     start = _common_prefix_length(old, new)
     end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     before, after = old[start : len(old) - end], new[start : len(new) - end]
@@ -149,14 +149,14 @@ def _fingerprints(items: list[Value], name: str) -> list[str]:
     return [msgspec.json.encode(item, enc_hook=repr, order="sorted").decode() for item in items]
 
 
-def _is_affected(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool:
-    """Check whether this change affects an option at the path `mark`.
+def _is_affected(path: ValuePath, old: Value, new: Value, pattern: Pattern) -> bool:
+    """Check whether this change affects an option whose path matches `pattern`.
 
     If a whole map was added or removed, check whether the value of the option in it differs.
     """
-    if not all(wanted in ("*", step) for step, wanted in zip(path, mark, strict=False)):
+    if not all(wanted in ("*", step) for step, wanted in zip(path, pattern, strict=False)):
         return False
-    rest = mark[len(path) :]
+    rest = pattern[len(path) :]
     # An Unknown value counts as changed: the plan must not be milder than the apply.
     if not rest or isinstance(new, Unknown):
         return True
@@ -164,10 +164,10 @@ def _is_affected(path: ValuePath, old: Value, new: Value, mark: Pattern) -> bool
     return not is_equal(before, after)
 
 
-def _values_at(value: Value, mark: Pattern) -> list[Value]:
+def _values_at(value: Value, pattern: Pattern) -> list[Value]:
     """List the values at a path with "*" steps, in order."""
     found = [value]
-    for step in mark:
+    for step in pattern:
         found = [item for value in found for item in _step_into(value, step)]
     return found
 

@@ -57,7 +57,7 @@ def option_changes(
 
     A field change has `replaces` if its option is declared with `Field(replace=True)`.
     """
-    # Most options are equal. Checked first: sealing is slow for secrets.
+    # Checked first, because most options are equal and sealing a secret is slow.
     if is_equal_map(entry.options, options):
         return ()
     # The state holds digests, so the secrets of the config are compared by their digests.
@@ -83,8 +83,9 @@ def live_changes(
     """Compare the live resource with the recorded one.
 
     A difference has `ChangeSource.INPUT` if the attribute depends only on the tool's inputs. An
-    output that repeats the difference of an attribute is left out. So is a secret that may come
-    from one of the `changed` options: its old value is not known, nor is the cause of the change.
+    output that repeats the difference of an attribute is left out. A changed secret is left out
+    too if it may come from one of the `changed` options: only its digest is recorded, so it is not
+    known whether the option or another program changed it.
     """
     recorded, operations = entry.resource, memory.operations
     if recorded is None or live is recorded or equal_resources(recorded, live):

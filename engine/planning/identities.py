@@ -1,6 +1,7 @@
 """Identities: which tools share a resource, within a config and between config and state.
 
-An identity is the natural key by which a provider finds a resource again, `file:out/a.txt`.
+An identity is the natural key by which a provider finds a resource again, for example
+`file:out/a.txt`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _ON_DISK = ("file:", "directory:")
 
 
 def is_comparable(identity: str | None | Unknown) -> TypeGuard[str]:
-    """Check whether an identity is known and identifies one resource outside the state."""
+    """Check whether an identity is known and can be compared with those of other tools."""
     return isinstance(identity, str) and identity != BY_ADDRESS
 
 
@@ -48,7 +49,7 @@ class IdentityIndex:
         self._first: dict[str, Address] = {}
 
     def add(self, identity: str, address: Address) -> Address | None:
-        """Add a tool's identity. Returns another tool that was added with it before, or None."""
+        """Add a tool's identity. Returns the other tool that already has it, or None."""
         path = identity_path(identity)
         key = identity if path is None else self._normalize(path)
         first = self._first.setdefault(key, address)
@@ -82,24 +83,24 @@ def known_identities(config: Config, operations: Operations) -> Iterator[tuple[T
 def find_moves(config: Config, state: State, operations: Operations) -> dict[Address, Address]:
     """Find renamed tools: map the new address of each to its recorded address.
 
-    A tool that is new in the config is a renamed one if a recorded tool left the config, and both
-    have the same identity, or the same instance ID and two names of one plugin. Identities must be
-    spelled alike: a wrong match would take over another resource.
+    A tool that is new in the config is a renamed one if a recorded tool is missing from the config,
+    and both have the same identity, or the same instance ID and two names of one plugin. Two
+    spellings of one path do not match: a wrong match would take over another resource.
     """
     wanted = {spec.address for spec in config.tools}
-    left = [entry for address, entry in state.entries.items() if address not in wanted]
-    joined = [spec for spec in config.tools if spec.address not in state.entries]
-    # Most runs stop here: to recall secrets for the comparison is slow.
-    if not left or not joined:
+    missing = [entry for address, entry in state.entries.items() if address not in wanted]
+    new = [spec for spec in config.tools if spec.address not in state.entries]
+    # Most runs return here. Recalling secrets for the comparison is slow.
+    if not missing or not new:
         return {}
     known: dict[tuple[str, str], Address] = {}
     memory = SecretRecall.of(operations, state)
-    for entry in left:
+    for entry in missing:
         known.update(dict.fromkeys(_recorded_keys(entry, memory), entry.address))
     found: dict[Address, Address] = {}
-    for spec in joined:
-        marks = _recognition_keys(spec.address, spec.options, operations)
-        old = next((known[mark] for mark in marks if mark in known), None)
+    for spec in new:
+        keys = _recognition_keys(spec.address, spec.options, operations)
+        old = next((known[key] for key in keys if key in known), None)
         # Two new tools may match one recorded tool. Only the first one takes it over.
         if old is not None and old not in found.values():
             found[spec.address] = old
@@ -123,7 +124,7 @@ def find_owner(
 
 
 def _recorded_keys(entry: StateEntry, memory: SecretRecall) -> list[tuple[str, str]]:
-    """Return these keys of a recorded tool; none if a secret in its identity is lost."""
+    """Return the recognition keys of a recorded tool; none if a secret in its identity changed."""
     try:
         options = memory.recall_available(entry)
     except DtmError:
@@ -139,8 +140,8 @@ def _recognition_keys(
     Empty if its plugin is unknown: the planner reports that.
     """
     try:
-        marks = [(operations.provider(address).plugin, address.instance)]
+        keys = [(operations.provider(address).plugin, address.instance)]
         identity = operations.identity(address, options)
     except DtmError:
         return []
-    return [*marks, ("", identity)] if is_comparable(identity) else marks
+    return [*keys, ("", identity)] if is_comparable(identity) else keys

@@ -90,7 +90,8 @@ def make_plan(
 
     Raises PlanError with every problem: failed reads, resources that exist but are not in this
     state, two tools with one identity, outputs that do not exist, and options that have the wrong
-    type when their references are resolved.
+    type when their references are resolved. `in_progress` names another session that is working on
+    this state, for the output.
     """
     planning = _Planning(config, state, live, operations, resolutions or {})
     changes = planning.plan_tools()
@@ -283,13 +284,14 @@ class _Planning:
         return create_change(spec, options, Reason.NEW)
 
     def _taken_error(self, address: Address, identity: str | None | Unknown) -> DtmError:
-        """Return the error for a new tool whose resource exists, perhaps as another tool's."""
+        """Return the error for a new tool whose resource exists and may belong to another tool."""
         other = find_owner(identity, self.state, self.memory)
         if other is None:
             return already_exists(identity)
         return DtmError(
             f"needs the resource {identity}, which still belongs to {other}",
-            hint=f"apply the change of {other} alone first, then add {address}",
+            hint=f"remove {address} from the config, run dtm apply to change {other}, "
+            f"then add {address} again",
         )
 
     def plan_removals(
@@ -298,7 +300,7 @@ class _Planning:
         """Plan the deletion of these tools, each before the tools that it depends on."""
         changes: list[Change] = []
         for address in reversed(topological_order(edges)):
-            # Reported with the failed reads. Whether its resource exists is not known.
+            # The failed read is reported already. Whether the resource exists is not known.
             if address in self.live.failed:
                 continue
             try:
@@ -322,7 +324,7 @@ class _Planning:
         # The identity is slow to get, and only needed for a tool with an unfinished operation.
         if entry.pending is None:
             return RecordedTool(
-                entry, live.resources.get(address), before=live.as_recorded.get(address)
+                entry, live.resources.get(address), as_recorded=live.as_recorded.get(address)
             )
         findable = self.operations.identity(address, entry.options) is not None
         resolution = self.resolutions.get(address)

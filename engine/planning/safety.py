@@ -9,7 +9,7 @@ MAX_DESTRUCTIVE_SHARE = 0.3
 """The share of recorded tools that an apply may delete or replace without a confirmation."""
 
 MIN_TOOLS_FOR_CHECK = 10
-"""The number of recorded tools from which on the share is checked."""
+"""The share is checked only if at least this many tools are recorded."""
 
 _DESTRUCTIVE = (Action.DELETE, Action.REPLACE)
 
@@ -31,23 +31,24 @@ def protection_error(plan: Plan) -> UnsafePlanError | None:
 
 
 def check(plan: Plan, *, force: bool = False) -> int:
-    """Return how many deletions and replacements the user must confirm (`yes, N`); 0 if none.
+    """Return the number N that the user must confirm by typing `yes, N`; 0 for no confirmation.
 
-    An apply needs a confirmation if it deletes or replaces more than 30 % of at least 10 recorded
-    tools, unless `force` is given. A destroy or delete needs none: deleting is its purpose. Raises
-    UnsafePlanError if the plan would delete or replace a protected tool.
+    N counts the deletions and replacements. An apply needs a confirmation if they are more than
+    30 % of at least 10 recorded tools, unless `force` is given. A destroy or delete needs none:
+    deleting is its purpose. Raises UnsafePlanError if the plan would delete or replace a protected
+    tool.
     """
     if refused := protection_error(plan):
         raise refused
     destructive = [change for change in plan if change.action in _DESTRUCTIVE]
-    # Without the new tools: many of them would hide a large share of deletions.
+    # New tools are not counted: with many of them, the share of deletions would look small.
     recorded = sum(
         not (change.action is Action.CREATE and change.reason is Reason.NEW)
         for change in plan.changes
     )
     asked = (
         not (force or plan.destroy)
-        # In a small state, every single delete would exceed the share.
+        # In a small state, even a few deletions exceed the share.
         and recorded >= MIN_TOOLS_FOR_CHECK
         and len(destructive) > MAX_DESTRUCTIVE_SHARE * recorded
     )

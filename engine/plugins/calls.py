@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Observer(Protocol):
-    """A function around each call that may send a request: it makes the call, and may time it."""
+    """A function that makes each call that may send a request, and may measure its time."""
 
     def __call__(self, address: Address, method: str, call: Callable[[], T], /) -> T:
         """Return what the call returns; raise what it raises.
@@ -160,7 +160,7 @@ class Operations(msgspec.Struct, frozen=True):
             return UNKNOWN
 
     def refuse_secret_identity(self, address: Address, options: Attributes) -> None:
-        """Raise DtmError if the identity contains a secret: the state stores it in plain text.
+        """Raise DtmError if the identity contains a secret, because the state stores identities.
 
         An identity that is not known yet is not checked.
         """
@@ -277,7 +277,7 @@ class Operations(msgspec.Struct, frozen=True):
             return found and self.mark_secrets(address, options, found, resource)
 
         try:
-            return call_guarded(provider.plugin, "read", reading)
+            return call_plugin(provider.plugin, "read", reading)
         except UnknownValueError as error:
             refuse_lost_secrets(address, options, "read")
             raise DtmError(
@@ -303,7 +303,7 @@ class Operations(msgspec.Struct, frozen=True):
     def derived_attributes(self, address: Address) -> Collection[str]:
         """Name the attributes that depend only on the tool's inputs."""
         provider = self.provider(address)
-        if not _offers(type(provider), HasDerivedAttributes):
+        if not _implements(type(provider), HasDerivedAttributes):
             return ()
         assert isinstance(provider, HasDerivedAttributes)
         return provider.derived_attributes()
@@ -314,7 +314,7 @@ class Operations(msgspec.Struct, frozen=True):
         Raises DtmError if a needed option contains a lost secret.
         """
         provider = self.provider(address)
-        if not _offers(type(provider), HasRequirements):
+        if not _implements(type(provider), HasRequirements):
             return []
         assert isinstance(provider, HasRequirements)
         try:
@@ -326,7 +326,7 @@ class Operations(msgspec.Struct, frozen=True):
     def missing_inputs(self, address: Address, options: Attributes) -> list[str]:
         """Describe each path in the options that does not exist."""
         provider = self.provider(address)
-        if not _offers(type(provider), HasInputFiles):
+        if not _implements(type(provider), HasInputFiles):
             return []
         assert isinstance(provider, HasInputFiles)
         try:
@@ -345,12 +345,12 @@ class Operations(msgspec.Struct, frozen=True):
 
 
 @cache
-def _offers(kind: type, more: type) -> bool:
+def _implements(provider: type, protocol: type) -> bool:
     """Check whether a class implements an optional protocol. Cached: `issubclass` is slow here."""
-    return issubclass(kind, more)
+    return issubclass(provider, protocol)
 
 
-def call_guarded(plugin: str, method: str, call: Callable[[], T]) -> T:
+def call_plugin(plugin: str, method: str, call: Callable[[], T]) -> T:
     """Call a plugin; any exception but DtmError and UnknownValueError becomes PluginError."""
     try:
         return call()

@@ -46,7 +46,7 @@ Invariants:
   tools share a secret.
 - A run stretches each distinct secret once (scrypt), not once for each digest.
 - A secret of fewer than six characters is sealed but not redacted: it occurs in unrelated texts by
-  chance, and the gaps there would reveal it.
+  chance, and each `(sensitive)` in such a text would reveal it.
 
     live = inherit_sensitivity(live, entry.resource)
     sealed = Sealer(state.salt).seal_map(options, address)

@@ -65,9 +65,10 @@ def _inherit(value: Value, before: Value) -> Value:
 
 
 def _mark_unpaired(value: Value, before: Value) -> Value:
-    """Mark every leaf that was not in `before` in plain text. Values could not be paired by path.
+    """Mark every leaf, except those that are plain values in `before`.
 
-    One of these leaves may be the secret, and a secret too many is better than a printed one.
+    The two values cannot be paired by path, so each of these leaves may be the secret. Marking too
+    many is better than printing the secret.
     """
     earlier = list(iter_leaves(before))
     hidden = [leaf for leaf in earlier if isinstance(leaf, Digest | Secret)]

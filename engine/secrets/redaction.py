@@ -15,7 +15,7 @@ from engine.values import HIDDEN, Attributes, Secret, Value, iter_leaves
 MIN_REDACTED_LENGTH = 6
 """The minimum length of a secret that is redacted.
 
-A shorter one occurs in unrelated texts by chance, and the gaps there would reveal it.
+A shorter one occurs in unrelated texts by chance, and each `(sensitive)` there would reveal it.
 """
 
 
@@ -48,8 +48,8 @@ class Redactor:
         with self._lock:
             if found.keys() <= self._known.keys():
                 return
-            # Replaced before the pattern: readers take no lock, and `mark` looks up in `_known`
-            # what the pattern has matched.
+            # `_known` is set before the pattern, because readers take no lock, and `mark` looks up
+            # each match of the pattern in `_known`.
             self._known = found | self._known
             # The first alternative that matches wins. A short secret must not match inside a longer
             # one and leave the rest of it readable.

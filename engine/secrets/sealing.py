@@ -66,7 +66,7 @@ class Sealer:
     def seal_map(
         self, values: Attributes, address: Address, path: ValuePath = ()
     ) -> dict[str, Value]:
-        """Seal a map of options, attributes or outputs; one without secrets is copied flat."""
+        """Seal a map of options, attributes or outputs. One without secrets gets a shallow copy."""
         if is_plain(values):
             return dict(values)
         return {key: self.seal(item, address, (*path, key)) for key, item in values.items()}
@@ -84,7 +84,7 @@ class Sealer:
         return Digest(hmac.new(self._key(secret), place, sha256).hexdigest(), secret.sources)
 
     def _key(self, secret: Secret) -> bytes:
-        # JSON with sorted keys: 1 and "1" get different keys, maps in another order the same.
+        # Sorted JSON, so that 1 and "1" have different digests, and equal maps the same digest.
         text = msgspec.json.encode(encode_value(reveal(secret.value)), order="sorted")
         # The lock is held during scrypt, so that two threads do not compute the same key twice.
         with self._lock:

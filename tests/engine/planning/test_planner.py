@@ -49,7 +49,7 @@ def plan(wanted: Config, known: State, live: LiveResources, **options: Any) -> P
     return make_plan(wanted, known, live, operations(FakeSystem()), **options)
 
 
-def only(wanted: Config, known: State, live: LiveResources, **options: Any) -> Change:
+def only_change(wanted: Config, known: State, live: LiveResources, **options: Any) -> Change:
     (change,) = plan(wanted, known, live, **options).changes
     return change
 
@@ -168,7 +168,7 @@ def begun(action: str, message: str | None = None, **options: Any) -> StateEntry
 def test_decision_for_a_tool_in_the_config(
     row: str, known: StateEntry | None, live: Resource | None, expected: Any
 ) -> None:
-    change = only(
+    change = only_change(
         config(tool("a")), state(*([known] if known else [])), live_resources(("a", live))
     )
     assert action_and_reason(change) == expected
@@ -234,7 +234,10 @@ def test_decision_for_a_tool_in_the_config(
 def test_decision_for_a_tool_that_left_the_config(
     row: str, known: StateEntry, live: Resource | None, expected: tuple[str, str]
 ) -> None:
-    assert action_and_reason(only(config(), state(known), live_resources(("a", live)))) == expected
+    assert (
+        action_and_reason(only_change(config(), state(known), live_resources(("a", live))))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,7 +265,7 @@ def test_unknown_outcome_without_identity_needs_resolve(
     known = entry("blind.a", created=made, pending=pending(begun))
     live = thing("a") if made or resolution is ADOPT else None
     word = {at("blind.a"): resolution} if resolution else {}
-    change = only(
+    change = only_change(
         config(*([tool("blind.a")] if wanted else [])),
         state(known),
         live_resources(("blind.a", live)),
@@ -276,11 +279,11 @@ def test_unknown_outcome_without_identity_needs_resolve(
 
 def test_failed_create_without_identity_is_repeated() -> None:
     known = state(entry("blind.a", created=False, pending=pending("create", "oops")))
-    assert action_and_reason(only(config(tool("blind.a")), known, live_resources())) == (
+    assert action_and_reason(only_change(config(tool("blind.a")), known, live_resources())) == (
         "create",
         "failed",
     )
-    change = only(config(), known, live_resources())
+    change = only_change(config(), known, live_resources())
     assert action_and_reason(change) == ("forget", "failed")
     assert change.note == "leftovers of its creation cannot be looked up\nits creation failed: oops"
 
@@ -303,7 +306,9 @@ def test_failed_create_without_identity_is_repeated() -> None:
 def test_note_of_a_failed_operation_has_its_message(
     action: str, live: Resource | None, note: str
 ) -> None:
-    change = only(config(tool("a")), state(begun(action, "oops")), live_resources(("a", live)))
+    change = only_change(
+        config(tool("a")), state(begun(action, "oops")), live_resources(("a", live))
+    )
     assert (change.reason, change.note) == (Reason.FAILED, note)
 
 
@@ -388,7 +393,9 @@ def test_resource_that_another_tool_will_leave_is_refused() -> None:
             state(entry("a")),
             live_resources(("a", thing("a")), ("b", thing("a"))),
         )
-    assert caught.value.hint == "apply the change of thing/a alone first, then add thing/b"
+    assert caught.value.hint == (
+        "remove thing/b from the config, run dtm apply to change thing/a, then add thing/b again"
+    )
 
 
 def test_two_tools_with_one_identity_are_refused() -> None:
@@ -460,7 +467,7 @@ def test_order_of_dependencies_is_not_a_change() -> None:
 
 
 def test_changed_fields_have_their_source() -> None:
-    change = only(
+    change = only_change(
         config(tool("a", value={"x": 2})),
         state(entry("a", value={"x": 1})),
         live_resources(("a", thing("a", {"x": 1}, "blue"))),
@@ -472,13 +479,15 @@ def test_changed_fields_have_their_source() -> None:
 
 
 def test_output_that_repeats_a_drifted_attribute_is_omitted() -> None:
-    change = only(
+    change = only_change(
         config(tool("a")),
         state(entry("a")),
         live_resources(("a", replace(thing("a", 5), attributes={"value": 5, "color": "red"}))),
     )
     assert [f.path for f in change.fields] == [("value",)]
-    change = only(config(tool("a")), state(entry("a")), live_resources(("a", thing("a", serial=9))))
+    change = only_change(
+        config(tool("a")), state(entry("a")), live_resources(("a", thing("a", serial=9)))
+    )
     assert [f.path for f in change.fields] == [("outputs", "serial")]
 
 
@@ -492,7 +501,7 @@ def test_secret_is_compared_by_digest_and_not_shown() -> None:
         state(entry("a", token=old)),
         live_resources(("a", thing("a"))),
     ).is_empty
-    change = only(
+    change = only_change(
         config(tool("a", token=new)),
         state(entry("a", token=old)),
         live_resources(("a", thing("a"))),
@@ -504,7 +513,7 @@ def test_secret_is_compared_by_digest_and_not_shown() -> None:
 
 def test_same_secret_from_another_source_rewrites_the_entry() -> None:
     known = entry("a", token=Secret("the same", ("env A",)))
-    change = only(
+    change = only_change(
         config(tool("a", token=Secret("the same", ("env B",)))),
         state(known),
         live_resources(("a", thing("a"))),
@@ -609,7 +618,7 @@ def test_dependencies_come_first_and_deletions_last() -> None:
 
 
 def moved(known: StateEntry, wanted: Any, live: Resource | None) -> Change:
-    return only(config(wanted), state(known), LiveResources({known.address: live}))
+    return only_change(config(wanted), state(known), LiveResources({known.address: live}))
 
 
 def test_same_instance_of_an_alias_is_a_move() -> None:
@@ -644,7 +653,7 @@ def test_secret_of_a_moved_tool_is_not_a_change() -> None:
 def test_plain_secrets_of_a_devstream_state_are_sealed() -> None:
     old = StateEntry(at("a"), (), {"key": "a", "token": "in clear"}, thing("a"))
     known = replace(state(old), salt="")
-    change = only(
+    change = only_change(
         config(tool("a", token=Secret("in clear"))), known, live_resources(("a", thing("a")))
     )
     assert (change.action, change.rewrite, change.note) == (
@@ -653,7 +662,9 @@ def test_plain_secrets_of_a_devstream_state_are_sealed() -> None:
         "options: recorded in an older form",
     )
     assert action_and_reason(
-        only(config(tool("a", token=Secret("another"))), known, live_resources(("a", thing("a"))))
+        only_change(
+            config(tool("a", token=Secret("another"))), known, live_resources(("a", thing("a")))
+        )
     ) == ("update", "changed")
 
 

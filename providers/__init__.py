@@ -15,18 +15,18 @@ Invariants:
 - A provider imports the root of `engine` and the shared modules, but no room of `engine`.
 - It keeps nothing between two calls. All it needs is in the options, the resource and the call.
 - It raises the errors of `engine.errors`. dtm reports any other exception as a fault of the plugin.
-- `create` completes a create that was interrupted. It does not adopt a resource that dtm did not
-  create.
+- `create` completes a create that was interrupted. It accepts an existing resource only if the
+  interrupted create may have left it, such as an empty directory. It refuses any other.
 
 To add an option:
 1. Add a field with a default to the options Struct (for `file`: `FileOptions` in `file.py`). Use
    `Field(replace=True)` if a change must replace the resource.
-2. Use it in the provider class. Check a precondition before the first change of a run in one of the
-   optional protocols of `engine.ports`: `HasRequirements` (programs, variables) or `HasInputFiles`
-   (paths).
+2. Use it in the provider class. If it needs a program, a variable or a path, check it in one of the
+   optional protocols of `engine.ports`, `HasRequirements` or `HasInputFiles`. dtm calls them before
+   the first change of a run.
 3. Add a test next to the others (`tests/providers/test_file.py`). If `read` reports the option as
-   an attribute, add its drift to the trial of the plugin in `dtm/trials/`, and for this machine to
-   the table in `tests/providers/test_drift_local.py`.
+   an attribute, add its drift to the trial of the plugin in `dtm/trials/`. For `file`, `directory`
+   and `command` also add it to the table in `tests/providers/test_drift_local.py`.
 4. Run `python docs/generate.py`, which writes the reference pages, and describe the option in
    `CHANGELOG.md`.
 

@@ -166,7 +166,7 @@ def locate_manifest(options: ArgoCDAppOptions) -> Location:
     """Return repository and branch of the manifest. Raises ValueError, UnknownValueError."""
     source = options.source
     if any(isinstance(value, Unknown) for value in (source.repo_url, source.repo_branch)):
-        raise UnknownValueError("source.repoURL and source.repoBranch are only known after apply")
+        raise UnknownValueError("source.repoURL or source.repoBranch is only known after apply")
     return locate(Repo(url=source.repo_url, branch=source.repo_branch, token=source.token))
 
 

@@ -102,7 +102,7 @@ class DirectoryProvider:
             path.chmod(int(options.mode, 8))
         created = self.read(options, None, call)
         if created is None:
-            raise ProviderError(f"{path} was removed while dtm created it")
+            raise ProviderError(f"{path} was removed while dtm set its mode")
         return created
 
     def delete(self, options: DirectoryOptions, resource: Resource, call: Call) -> None:

@@ -109,7 +109,7 @@ class Git(msgspec.Struct, frozen=True):
     location: str = ""
 
     def __call__(self, *args: str, stdin: bytes = b"") -> GitResult:
-        """Run a command. Raises as `run`, and the error of `build_error` for another exit code."""
+        """Run a command. Raises as `run`; for a nonzero exit code, the error of `build_error`."""
         result = self.run(*args, stdin=stdin)
         if result.code:
             raise self.build_error(result)
@@ -118,8 +118,8 @@ class Git(msgspec.Struct, frozen=True):
     def run(self, *args: str, stdin: bytes = b"", pushes: bool = False) -> GitResult:
         """Run a command until it ends, the deadline passes or the call is cancelled.
 
-        Raises ProviderError if git is not installed or the deadline passed, CancelledError. With
-        `pushes`, a command that was stopped raises OutcomeUnknownError instead.
+        Raises CancelledError, and ProviderError if git is not installed or the deadline passed.
+        With `pushes`, a command that was stopped raises OutcomeUnknownError instead.
         """
         # SIGTERM first: a git that is killed leaves its lock files behind, and every later push
         # fails until they are removed. Waiting for git does no harm to another run: git moves a

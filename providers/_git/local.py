@@ -14,7 +14,7 @@ from providers._git.objects import hash_blob
 
 
 class LocalRepository(msgspec.Struct, frozen=True):
-    """A path on this machine at which a repository is or may be created.
+    """A path on this machine at which a repository exists or can be created.
 
     `git` belongs to the current provider call.
     """

@@ -24,7 +24,7 @@ def open_repository(location: Location, call: Call) -> GitRepository:
 def open_recorded_repository(
     location: Location, resource: Resource | None, call: Call
 ) -> GitRepository:
-    """Return the repository and branch that are recorded, those of the options without a record."""
+    """Return the recorded repository and branch; without a record, those of the options."""
     repository = open_repository(location, call)
     if resource is None or "repoURL" not in resource.outputs:
         return repository
@@ -46,12 +46,12 @@ def open_former_repository(
 
 
 def check_git_installed() -> Sequence[str]:
-    """Return the answer to `missing_requirements`: git, if it is not installed."""
+    """Return the result of `missing_requirements`: a sentence if git is not installed."""
     return () if shutil.which("git") else ("git is not installed, or not on the PATH: install git",)
 
 
 def list_local_inputs(option: str, location: Location) -> dict[str, str]:
-    """Return the answer to `input_paths`: the repository, if it is on this machine."""
+    """Return the result of `input_paths`: the repository, if it is on this machine."""
     return {option: str(local_path(location.url))} if is_path(location.url) else {}
 
 

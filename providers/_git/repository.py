@@ -251,8 +251,8 @@ class GitRepository:
         """Yield a git in a scratch repository that can read the commit `sha`.
 
         With `history` it can read the ancestors of `sha` too. Without `blobs` the contents of files
-        are not fetched, if the host supports it: a new commit does not need them, and git fetches
-        one that is read later.
+        are not fetched, if the host supports it: a new commit does not need them. git fetches the
+        content of a file when it is read.
         """
         with tempfile.TemporaryDirectory(
             prefix="dtm-git-", ignore_cleanup_errors=True
@@ -385,8 +385,8 @@ def _build_token_config(url: str, token: str) -> dict[str, str]:
 def _list_secrets(url: str, shown: str, token: str) -> tuple[tuple[str, str], ...]:
     """Return the secrets that messages of git may contain, each with its replacement.
 
-    A short password is not replaced by itself, since it could be a part of ordinary words. It is
-    still replaced where it is part of the URL.
+    A short password is replaced only as a part of the URL: elsewhere, the same letters could be a
+    part of an ordinary word.
     """
     parts = urlsplit(url) if "://" in url else None
     if parts is None or "@" not in parts.netloc:

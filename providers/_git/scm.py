@@ -116,9 +116,10 @@ def locate(repo: Repo) -> Location:
     """Return URL, owner, name and branch that these options name. Pure.
 
     Raises ValueError with a message for the user, UnknownValueError if a needed option is unknown.
+    Messages that begin with `git` have the wording of DevStream, which scripts may search for.
     """
-    # `scm_type` is only compared below, which an unknown value does not refuse. Every other unknown
-    # option raises as soon as it is used.
+    # Checked here, because `scm_type` is only compared, and comparing an unknown value raises
+    # nothing. Every other unknown option raises as soon as it is used.
     if isinstance(repo.scm_type, Unknown):
         raise UnknownValueError("scmType is only known after apply")
     if repo.owner and repo.org:
@@ -190,7 +191,7 @@ def _name_of_path(url: str) -> str:
 def _parse_owner_and_name(url: str, repo: Repo) -> tuple[str, str]:
     """Return owner and name from the path of a URL. The owner may be nested groups: `a/b`.
 
-    A path of one part must end in `.git`. Without it, it is probably the page of a user.
+    A path of one part must end in `.git`: otherwise it is probably the page of a user.
     """
     scp = SCP_LIKE.fullmatch(url)
     path: str = scp["path"] if scp else unquote(urlsplit(url).path)

@@ -7,8 +7,8 @@ script that waits until the guard knows the program, and then becomes the progra
 
 Invariants:
 - No program outlives dtm: it is ended at the deadline, on interruption, or by the guard.
-- A program starts only after the guard knows it. Exception: environment variables that a shell
-  would change. Then the guard learns of the program a moment after its start.
+- A program starts only after the guard knows it. The exception is a program with environment
+  variables that a shell would change: the guard learns of it a moment after its start.
 - A program that ended normally may leave a daemon running.
 - Output is passed on at once. A program that never reads its input does not block dtm.
 

@@ -1,4 +1,4 @@
-"""Running of one program: its output is passed on at once, its process group ends in time."""
+"""Running of one program: its output is passed on at once, and it can be stopped at any time."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Older names are further names of these plugins, with a default language.
 
 Terms: a *recipe* describes a pipeline for any CI system: the options with all defaults. It is
 rendered as a *workflow* for GitHub Actions or as a *pipeline* for GitLab CI. *User files* are CI
-files that the user provides instead. The *file source* of a tool is one of the two (`FileSource`).
+files that the user provides instead. The *file source* of a tool (`FileSource`) says which of them
+it writes: the rendered file or the user files.
 A *CI secret* is a value that the user sets at the host (GitLab: CI/CD variable).
 
 Invariants:

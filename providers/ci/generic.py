@@ -25,8 +25,8 @@ class CI(Options, frozen=True, kw_only=True):
     config_location: Annotated[
         str,
         Field(
-            "Path relative to the config file, directory or URL of the files. Set either this or "
-            "configContents.",
+            "The files: a path relative to the config file, a directory or a URL. Set either this "
+            "or configContents.",
             example="ci/",
         ),
     ] = ""

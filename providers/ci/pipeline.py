@@ -53,7 +53,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """The stages that a recipe lacks. `deploy` goes to the cluster of the GitLab agent `agent`."""
+    """DevStream's stages. `deploy` goes to the cluster of the GitLab agent `agent`."""
 
     package: Stage | None = None
     build: Stage | None = None

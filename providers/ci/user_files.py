@@ -16,7 +16,7 @@ from engine.errors import AuthError, NotFoundError, ProviderError
 TIMEOUT: Final = 30.0
 """Seconds to wait for a connection and for each answer."""
 MAX_FILE_SIZE: Final = 4 << 20
-"""Bytes."""
+"""Largest file that is downloaded, in bytes."""
 SQUARE_VARIABLE: Final = re.compile(r"(?<!\$)\[\[\s*\.?([A-Za-z_][\w.-]*)\s*\]\]")
 CURLY_VARIABLE: Final = re.compile(r"(?<!\$)\{\{\s*\.?([A-Za-z_][\w.-]*)\s*\}\}")
 """Patterns of a variable: a dotted name in brackets.
@@ -186,7 +186,7 @@ def fill_in_variables(
 ) -> dict[str, str]:
     """Replace `[[ name ]]` and `{{ name }}` by their values.
 
-    Without values of a kind, its brackets are not replaced. Raises ProviderError with every
+    If there are no values for one kind of brackets, these are kept. Raises ProviderError with every
     variable that has no value.
     """
     for values, pattern, opening, closing in (
@@ -201,7 +201,8 @@ def fill_in_variables(
                 listed = ", ".join(f"{opening} {name} {closing}" for name in absent)
                 raise ProviderError(
                     f"the CI files use {listed}, but no value is set",
-                    hint=f"set the values in vars (set are {', '.join(sorted(values))})",
+                    hint="set the missing values in vars "
+                    f"(values are set for {', '.join(sorted(values))})",
                 )
             files = {
                 path: _replace_variables(text, pattern, values) for path, text in files.items()

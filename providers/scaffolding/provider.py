@@ -167,7 +167,7 @@ class Scaffolding(Generic[O]):
 
 
 def _locate_recorded(request: ScaffoldRequest, resource: Resource | None, call: Call) -> Location:
-    """Return the recorded location, that of the options without a record.
+    """Return the recorded location; without a record, that of the options.
 
     Raises ProviderError if the options name another repository.
     """

@@ -26,9 +26,9 @@ INPUTS = {("file", "source")}
 """Changed input files. The plan names them, but not as drift."""
 
 
-def planned(plugin: str, world: Path, drift: str) -> Change:
+def planned(plugin: str, directory: Path, drift: str) -> Change:
     """Return the planned change of a tool that was created and then drifted."""
-    provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](world)
+    provider, trial = installed()[plugin], LOCAL_TRIALS[plugin](directory)
     address, options = trial.call.address, msgspec.to_builtins(trial.options)
     made = provider.create(trial.options, trial.call)
     if drift:
@@ -37,16 +37,18 @@ def planned(plugin: str, world: Path, drift: str) -> Change:
     state = State(
         StateId("lineage", 1), {address: StateEntry(address, (), options, made)}, salt="00"
     )
-    config = Config(Settings(world), (ToolSpec(address, options),))
-    return make_plan(config, state, live, Operations(installed(), world, lambda _: None)).changes[0]
+    config = Config(Settings(directory), (ToolSpec(address, options),))
+    return make_plan(
+        config, state, live, Operations(installed(), directory, lambda _: None)
+    ).changes[0]
 
 
 def test_table_lists_every_local_drift(tmp_path: Path) -> None:
     found = []
     for plugin, make_trial in LOCAL_TRIALS.items():
-        world = tmp_path / plugin
-        world.mkdir()
-        found += [(plugin, drift) for drift in make_trial(world).drifts]
+        directory = tmp_path / plugin
+        directory.mkdir()
+        found += [(plugin, drift) for drift in make_trial(directory).drifts]
     assert sorted(found) == DRIFTS
 
 

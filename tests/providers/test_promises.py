@@ -34,9 +34,9 @@ PLUGINS = [
 def test_every_shipped_plugin_has_a_trial(tmp_path: Path) -> None:
     assert TRIALS.keys() == BUILT_IN.keys()
     for name, make_trial in TRIALS.items():
-        world = tmp_path / name
-        world.mkdir()
-        trial = make_trial(world)
+        directory = tmp_path / name
+        directory.mkdir()
+        trial = make_trial(directory)
         assert isinstance(trial.options, installed()[name].options)
         assert trial.call.address.name == name
 

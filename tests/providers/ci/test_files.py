@@ -379,7 +379,7 @@ def test_every_variable_without_a_value_is_named(tmp_path: Path) -> None:
         ProviderError, match=r"use \[\[ a \]\], \[\[ b\.c \]\], but no value is set"
     ) as raised:
         CIGeneric().read(chosen, None, call(tmp_path))
-    assert raised.value.hint == "set the values in vars (set are b, d)"
+    assert raised.value.hint == "set the missing values in vars (values are set for b, d)"
 
 
 def test_template_variables_replace_curly_brackets(tmp_path: Path) -> None:

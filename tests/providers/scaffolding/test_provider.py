@@ -84,7 +84,7 @@ def shown(bare: Path, path: str, branch: str = "main") -> str:
 @pytest.mark.long
 def test_older_name_passes_the_provider_contract(tmp_path: Path) -> None:
     old = "github-repo-scaffolding-golang"
-    found = provider_contract(github_golang(), TRIALS[old], tmp_path / "worlds")
+    found = provider_contract(github_golang(), TRIALS[old], tmp_path / "trials")
     assert [result.name for result in found if result.skipped] == []
 
 
@@ -113,7 +113,7 @@ def test_http_repository_passes_the_provider_contract(tmp_path: Path) -> None:
                 ),
             )
 
-        found = provider_contract(repo_scaffolding(), trial, tmp_path / "worlds")
+        found = provider_contract(repo_scaffolding(), trial, tmp_path / "trials")
     assert [result.name for result in found if result.skipped] == []
 
 

@@ -65,7 +65,7 @@ def _introduction(name: str, plugins: Plugins) -> list[str]:
     if provider.plugin != name and provider.plugin in plugins:
         return [
             f"Another name of [{provider.plugin}]({provider.plugin}.md). "
-            "The name of an existing tool may change from one to the other."
+            "You may change the name of an existing tool from one to the other: its resource stays."
         ]
     others = [other for other in plugins if other != name and plugins[other].plugin == name]
     also = (

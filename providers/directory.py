@@ -47,8 +47,8 @@ class DirectoryProvider:
     """A directory on this machine with the given permissions.
 
     dtm does not manage the content of the directory. It creates the directory only if the path is
-    free or holds an empty directory, and it deletes the directory only if it is empty. Other
-    permissions are drift.
+    free or holds an empty directory, and it deletes the directory only if it is empty. Permissions
+    that were changed outside dtm are drift.
     """
 
     plugin = "directory"

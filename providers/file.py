@@ -73,9 +73,9 @@ class FileProvider:
     """A file on this machine with the given content and permissions.
 
     The file is replaced in one step: other programs read the old content or the new one, never a
-    part of it. Other content and other permissions are drift. If the file at `source` changes, the
-    next apply copies it again. A file that exists already and has other content is not overwritten.
-    Deleting removes the file, but no directory.
+    part of it. Content or permissions that were changed outside dtm are drift. If the file at
+    `source` changes, the next apply copies it again. A file that exists already and has other
+    content is not overwritten. Deleting removes the file, but no directory.
     """
 
     plugin = "file"

@@ -62,8 +62,8 @@ class GenericOptions(Options, frozen=True, kw_only=True):
 class CIGeneric(CIFiles[GenericOptions]):
     """Your own CI files for GitHub Actions, GitLab CI or Jenkins, kept in a git repository.
 
-    Each change is one commit. Other content of a file is drift. A file that exists already and has
-    other content is not overwritten. Deleting removes the files with a commit.
+    Each change is one commit. Content that was changed outside dtm is drift. A file that exists
+    already and has other content is not overwritten. Deleting removes the files with a commit.
     """
 
     plugin = "ci-generic"

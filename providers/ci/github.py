@@ -128,8 +128,8 @@ class GitHubActions(CIFiles[GitHubOptions]):
 
     The generated workflow tests every push and pull request. Further options add jobs that build
     the code, analyze it, build and push an image, and send a message. Each change is one commit.
-    Other content of a file is drift. Deleting removes the files with a commit. dtm does not create
-    the CI secrets that the workflow needs: the output `secrets` lists them.
+    Content that was changed outside dtm is drift. Deleting removes the files with a commit. dtm
+    does not create the CI secrets that the workflow needs: the output `secrets` lists them.
     """
 
     plugin = "github-actions"

@@ -209,8 +209,9 @@ class GitLabCI(CIFiles[GitLabOptions]):
 
     The generated pipeline tests every push. Further options add jobs that analyze the code, build a
     package, build and push an image, deploy a Helm chart and send a message. Each change is one
-    commit. Other content of the file is drift. Deleting removes the file with a commit. dtm does
-    not create the CI/CD variables that the pipeline needs: the output `secrets` lists them.
+    commit. Content that was changed outside dtm is drift. Deleting removes the file with a commit.
+    dtm does not create the CI/CD variables that the pipeline needs: the output `secrets` lists
+    them.
     """
 
     plugin = "gitlab-ci"

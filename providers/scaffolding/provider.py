@@ -40,13 +40,13 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct
 class Scaffolding(Generic[O]):
     """A git repository that is created from a template.
 
-    dtm commits the files of the template, and makes one more commit for each change. Other content
-    or another mode of a file that dtm wrote is drift, which the next apply undoes with a commit.
-    dtm does not touch other files. It does not adopt a repository that already has commits.
+    dtm commits the files of the template, and makes one more commit for each change. If the content
+    or the mode of a file that dtm wrote is changed outside dtm, the next apply restores it with a
+    commit. dtm does not touch other files. It does not adopt a repository that already has commits.
 
     Deleting removes a repository that dtm created on this machine. If other authors have committed
-    to it, it is kept under the name `NAME.kept-1` instead. In a repository that dtm did not create,
-    deleting removes the files that dtm wrote with a commit, and the repository stays.
+    to it, it is kept under the name `NAME.kept-1` instead. A repository that dtm did not create
+    stays: one commit removes the files that dtm wrote.
     """
 
     plugin = "repo-scaffolding"

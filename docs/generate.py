@@ -175,7 +175,10 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 def _rows(
     command: click.Command, found: list[tuple[click.Command, click.Context]], *, shared: bool
 ) -> list[tuple[str, str]]:
-    """Return (spelling, explanation) of the options that `dtm state list` shares, or the others."""
+    """Return (spelling, explanation) of options of a command.
+
+    With `shared` these are the options that `dtm state list` has too, otherwise the others.
+    """
     common = _options(
         next(each for each, context in found if context.command_path == "dtm state list")
     )

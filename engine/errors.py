@@ -37,7 +37,10 @@ from engine.lock import LockRecord
 
 
 class DtmError(Exception):
-    """Root of the tree. `where` is `file:line:column` or an address, "" if there is no place."""
+    """Base class of the errors of dtm.
+
+    `where` is `file:line:column` or an address, "" if there is no place.
+    """
 
     exit_code = 1
 

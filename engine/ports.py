@@ -31,8 +31,8 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a p
 BY_ADDRESS: Final = "address"
 """The identity of a resource that is found by the address of its tool, such as a `data` tool.
 
-The planner treats it as a known identity, so that no such tool needs `--resolve`. It compares it
-with nothing: two tools with this identity neither clash nor count as one renamed tool.
+The planner treats it as a known identity, so that no such tool needs `--resolve`. It never compares
+two of them: two tools with this identity neither clash nor count as one renamed tool.
 """
 
 
@@ -155,9 +155,9 @@ class Locker(Protocol):
     def put(self, key: str, info: LockInfo, *, expect: LockRecord | None) -> LockRecord:
         """Write a lock record and return it with its new version.
 
-        With `expect` None the caller acquires the lock, with its own record it renews the lock,
-        with the record of another holder, as `read` returned it, it takes the lock over. If several
-        clients expect the same record, exactly one of them succeeds.
+        If `expect` is None, this acquires the lock. If it is the caller's own record, this renews
+        the lock. If it is the record of another holder, as `read` returned it, this takes the lock
+        over. If several clients expect the same record, exactly one of them succeeds.
 
         Raises LockHeldError with the record that holds the lock instead, LockError if `expect` is
         gone and the lock is free, and the errors of `Store.write`.
@@ -183,7 +183,7 @@ class Locker(Protocol):
 class ProcessLocker(Locker, Protocol):
     """A locker whose lock ends with the process of its holder.
 
-    A record that is left without a lock therefore proves that its holder's process has ended.
+    If a record exists but its lock is free, the process of its holder has therefore ended.
     """
 
     def dead_holder(self, key: str) -> LockInfo | None:
@@ -199,7 +199,7 @@ class ProcessLocker(Locker, Protocol):
     def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """Release the lock as `Locker.remove` does.
 
-        If `dead_holder` is given, its record is left behind without a lock. The next client that
+        If `dead_holder` is given, its record stays although the lock is free. The next client that
         acquires the lock then learns, too, that this holder's process has ended.
 
             locker.remove("devstream.state", expect=mine, dead_holder=ended)
@@ -225,7 +225,9 @@ class OpenedBackend(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """A module with these names. dtm imports it when it opens a state of this kind.
+    """The names that the module of a backend defines.
+
+    dtm imports the module when it opens a state of this kind.
 
     Another package names its module in the entry point group "dtm.backends". A module that can
     also create the place of a state has a function `open_provisioner` with the parameters of
@@ -373,8 +375,8 @@ class Provider(Protocol[O]):
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Return the outputs after a create (`resource` is None) or an update.
 
-        An output that cannot be known before is UNKNOWN. All other outputs must come true. Pure, as
-        `identity`. Raises UnknownValueError.
+        An output that cannot be known before is UNKNOWN. All other outputs must come true. Pure,
+        like `identity`. Raises UnknownValueError.
 
             def predict(self, options, resource):
                 return {"path": options.path, "size": UNKNOWN}
@@ -460,14 +462,14 @@ class HasDerivedAttributes(Protocol):
 
 @runtime_checkable
 class HasRequirements(Protocol):
-    """An addition to a provider: reports before the first change of a run what is not there."""
+    """An addition to a provider: reports what is missing, before the first change of a run."""
 
     def missing_requirements(self, options: Any) -> Sequence[str]:
         """Return one sentence for each missing program, variable or credential.
 
-        Sends no request. An option may be UNKNOWN; using it raises UnknownValueError. Before a
-        delete the caller then reports a secret that is no longer set. Otherwise it takes the error
-        for "nothing is missing".
+        Sends no request. Using an option that is UNKNOWN raises UnknownValueError. The caller then
+        reports the secret that a delete needs and that is no longer set, or else assumes that
+        nothing is missing.
 
             def missing_requirements(self, options):
                 return [] if shutil.which("git") else ["git is not installed"]

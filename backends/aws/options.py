@@ -77,7 +77,7 @@ class S3Options(Options, frozen=True, kw_only=True):
     aws_creds_path: Annotated[
         str,
         Field(
-            "Path of the AWS credentials file, relative to the base directory.",
+            "Path of the AWS credentials file, relative to the config file.",
             aliases=("sharedCredentialsFile",),
         ),
     ] = ""

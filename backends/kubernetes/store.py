@@ -63,7 +63,7 @@ class KubernetesOptions(Options, frozen=True, kw_only=True):
         str, Field("namespace of the ConfigMaps; created if missing", example="devstream")
     ] = "devstream"
     configmap: Annotated[
-        str, Field("ConfigMap of the state; others begin with its name", example="state")
+        str, Field("ConfigMap of the state; the names of all others begin with it", example="state")
     ] = "state"
     context: Annotated[
         str, Field("context of the kubeconfig; default: the current one", example="production")

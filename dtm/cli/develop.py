@@ -33,7 +33,7 @@ develop = group("develop", "Create and check plugins.")
 def create_plugin(context: Context, argument: str, name: str) -> None:
     """Create a package for a new plugin.
 
-    It holds a working plugin, its sample and a passing test, ready to be changed.
+    It contains a working plugin and a passing test, ready to be changed.
     """
     from dtm.scaffold import create_plugin as use
 

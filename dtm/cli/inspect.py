@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--create",
     is_flag=True,
-    help="Create what the state needs after asking, and print the permissions.",
+    help="Create what the state needs (asks first), and print the permissions.",
 )
 @yes_option()
 @command()

@@ -78,7 +78,7 @@ def apply(context: Context, yes: bool, **given: Any) -> int:
 @click.option(
     "--force",
     is_flag=True,
-    help="Also find tools that are not in the state by identity, and delete them.",
+    help="Also delete tools that are not in the state but are found by identity.",
 )
 @click.option(
     "--with-dependents",

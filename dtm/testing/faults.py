@@ -26,7 +26,7 @@ class CallFault(msgspec.Struct, frozen=True):
 
 
 class FaultyLocker:
-    """`engine.ports.Locker` on another one, with faults.
+    """A locker that passes each call to another locker, with faults.
 
     Each call takes the next fault of the list for its method. When a list is used up, calls
     succeed. `calls` records the names of the called methods.

@@ -130,7 +130,9 @@ class VariableSection(Options, frozen=True, kw_only=True):
 class RepositorySection(Options, frozen=True, kw_only=True):
     """A git repository of an app."""
 
-    name: Annotated[str, Field("its name; by default the name of the app", example="my-app")] = ""
+    name: Annotated[
+        str, Field("its name; for repo, the default is the name of the app", example="my-app")
+    ] = ""
     owner: Annotated[str, Field("the user account that owns it", example="me")] = ""
     org: Annotated[str, Field("the organization or group, instead of owner", example="my-org")] = ""
     branch: Annotated[str, Field("the main branch", example="main")] = ""

@@ -1,4 +1,4 @@
-"""Keep the commit log of a state: durable records that a superseded session cannot add to.
+"""Keep the commit log of a state. It survives crashes, and a superseded session cannot write it.
 
 A run records every operation before and after it calls a provider. Rewriting the whole state file
 for each record would be slow, so records go to a small object, the commit log. This room reads and
@@ -44,8 +44,9 @@ An inline log is always open: snapshot and head are one object, and one swap rep
     writes nothing more.             |                                      | GroupCommit
     Head and snapshot are tied by    | A forced push can repeat a serial.   | Head.base, View
     the snapshot's random ID.        |                                      |
-    A chunk exists before a head     | A reader must find every chunk that  | ChunkWriter,
-    names it and until none does.    | a head names.                        | SeparateLog._delete
+    A chunk is written before a head | A reader must find every chunk that  | ChunkWriter,
+    names it, and is deleted once no | a head names.                        | SeparateLog._delete
+    head names it.                   |                                      |
     The next snapshot depends only   | Two sessions that finish the same    | Replay.next_snapshot
     on snapshot, records and ID.     | compaction must write equal bytes.   |
     The old snapshot is in the       | A crash between the two must not     | LogWriter._write_

@@ -66,9 +66,8 @@ class GroupCommit:
 
     `between()` is called between two commits. With `background` a daemon thread empties the queue;
     without it `Ticket.wait` and `flush` do. After the first error nothing more is committed: every
-    later ticket gets that error, and `rejected` collects the records. The records of the failed
-    commit itself may have reached the log, unless another session is known to have written first;
-    then they are in `maybe_committed`, too.
+    later ticket gets that error, and `rejected` collects the records. Those of the failed commit
+    itself are also in `maybe_committed`, unless it is certain that they did not reach the log.
     """
 
     def __init__(
@@ -102,8 +101,8 @@ class GroupCommit:
             before = len(ticket.records)
             for record in records:
                 ticket.add(record)
-            # Wake the writer for the first record, and when as many have come as last time. Waking
-            # it for each record would cost more than the record itself.
+            # Wake the writer for the first record, and once there are as many as in the last
+            # commit. Waking it for each record would cost more than the record itself.
             if before == 0 or before < self._last_count <= len(ticket.records):
                 self._changed.notify()
             return ticket
@@ -123,7 +122,7 @@ class GroupCommit:
             raise self.error
 
     def run_exclusively(self, write: Callable[[], None]) -> None:
-        """Call `write` between two commits, and raise its error; then nothing more is committed."""
+        """Call `write` between two commits; after an error raise it and commit nothing more."""
         with self._writing:
             self._try(write)
         if self.error is not None:

@@ -118,8 +118,8 @@ def decode_head(data: bytes, location: str) -> Head:
 def encode_inline(state_file: bytes, head: Head) -> bytes:
     """Insert a head into an encoded state file, on a line of its own between the other keys."""
     form = LogForm(head.session, head.seq, head.at, _raw(head.records))
-    # By bytes, since encoding the whole state for every commit would be slow. JSON strings hold no
-    # raw newline, so this can only match the key itself.
+    # The bytes are split, since encoding the whole state for every commit would be slow. JSON
+    # strings hold no raw newline, so only the key itself can match.
     before, outputs, after = state_file.partition(b'\n  "outputs": ')
     return b"".join((before, b'\n  "log": ', ENCODER.encode(form), b",", outputs, after))
 

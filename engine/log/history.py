@@ -42,7 +42,7 @@ def read_history(state_store: StateStore) -> tuple[HistoryEntry, ...]:
 def load_snapshot(state_store: StateStore, entry: HistoryEntry) -> State:
     """Load an earlier snapshot. Raises StateError if it is damaged or gone.
 
-    A state file of DevStream is kept with serial 0.
+    The history keeps a replaced state file of DevStream with serial 0.
     """
     found = state_store.read(entry.key)
     if found is None:

@@ -50,7 +50,7 @@ class ChunkWriter:
         return self._thread is not None and self._thread.is_alive()
 
     def replace_records(self, head: Head) -> Head:
-        """Return a later head of the same base with the chunk in place of the records in it.
+        """Return a later head of the same base, with the records of the chunk replaced by its name.
 
         Waits for the write. Raises the error that the write ended with.
         """
@@ -207,17 +207,17 @@ class SeparateLog(CommitLog):
         )
         self.head = head
         self._lines.clear()
-        # Not to a sealed head: its records may be in the next snapshot already, so a record
-        # appended now would be lost.
+        # Never append to a sealed head: its records may be in the next snapshot already, so a
+        # record appended now would be lost.
         self._can_append = self._appends and not head.next
 
     def commit(self, data: bytes, *, first: bool = False) -> None:
-        """See `CommitLog.commit`; a full head costs one write more."""
+        """See `CommitLog.commit`; a full head costs one more write."""
         if self._can_append:
             self._append_line(data)
         else:
-            # For a claim the smallest limit counts, so that a session does not start with a head
-            # that others left full.
+            # A claim counts as 0 bytes, which sets the lowest limit: a session must not start with
+            # a head that others left full.
             self.swap(self._make_room(0 if first else len(data)).append(data))
 
     def _append_line(self, data: bytes) -> None:
@@ -241,7 +241,7 @@ class SeparateLog(CommitLog):
         Commits go on while the chunk is written, until the head has twice its size limit.
         """
         limit = self._state_store.environment.limits.chunk_after
-        # The limit grows with the commits, or large ones would write a chunk each time.
+        # The limit grows with the size of the commit. Otherwise each large one would write a chunk.
         head, most = self._full_head(), max(limit, min(16 * coming, 8 * limit))
         if self._chunk is None and len(head.records) > most:
             prefix = self._state_store.chunk_prefix(head.base)
@@ -254,7 +254,7 @@ class SeparateLog(CommitLog):
         return self._with_chunk(head)
 
     def _with_chunk(self, head: Head) -> Head:
-        """Return the head with the chunk that is being written, if there is one, in its list."""
+        """Wait for the chunk that is being written, if any, and return the head that names it."""
         chunk, self._chunk = self._chunk, None
         return chunk.replace_records(head) if chunk else head
 
@@ -267,8 +267,8 @@ class SeparateLog(CommitLog):
 
     def replace_snapshot(self, state_file: StateFile, records: bytes) -> None:
         """See `CommitLog.replace_snapshot`."""
-        # This order, and no other: a crash between the two writes leaves a sealed head, and any
-        # later session can finish the compaction from it.
+        # The order matters: a crash between the two writes leaves a sealed head, and any later
+        # session can finish the compaction from it.
         old = self.head
         self.write_state_file(state_file)
         self.swap(Head(state_file.id, self._session, 0, records=records))
@@ -283,8 +283,8 @@ class SeparateLog(CommitLog):
     def write_state_file(self, state_file: StateFile) -> None:
         """Write this state file in place of the current one."""
         data = encode_state_file(state_file)
-        # The version of the same consistent read as the head. A version that was read later could
-        # belong to the next snapshot, whose records this write would undo.
+        # This version comes from the same consistent read as the head. A version that was read
+        # later could belong to the next snapshot, whose records this write would undo.
         expect = self.snapshot.version if self.snapshot else None
         self.snapshot = Snapshot(
             data, self._state_store.swap(self._state_store.key, data, expect=expect)
@@ -312,7 +312,7 @@ class SeparateLog(CommitLog):
         if view.inline or not same or view.replay.outputs != before.replay.outputs:
             raise ConflictError(self._state_store.key, self.version, view.head_version)
         self.snapshot = view.snapshot
-        # Only now: until the swap of the head the other session may still have needed them.
+        # Delete only now: before the swap of the head the other session may have needed them.
         self._delete(sealed.chunks)
         return view
 
@@ -336,7 +336,7 @@ def _current_id(state_store: StateStore) -> str:
 
 
 def open_log(state_store: StateStore, view: View, session: str) -> CommitLog:
-    """Return the log of this view; without a head, an empty separate log that is not written."""
+    """Return the log of this view; without a head, a new separate log that is not written yet."""
     head = view.head or Head(view.state_file.id, "", 0)
     if view.inline:
         return InlineLog(state_store, session, head, view.snapshot, view.state_file)

@@ -24,7 +24,7 @@ from engine.values import Value
 
 RACERS, ROUNDS = 8, 5
 CREATE, SWAP, RACE = "create", "swap", "race"
-"""The trials: create a key twice, replace the current and a stale version, create a key at once."""
+"""The trials: create a key twice, replace its current and a stale version, let creators race."""
 
 GUARANTEES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
@@ -67,7 +67,7 @@ class Probe(msgspec.Struct, frozen=True):
         return {trial.name for trial in self.trials if trial.kept} == set(GUARANTEES)
 
     def refusal(self, *, lock_native: bool) -> StoreError | None:
-        """Return why the store cannot hold a state (`lock_native`: or a lock); None if it can."""
+        """Return why the store cannot hold a state (with `lock_native` a lock, too), or None."""
         needed = GUARANTEES.keys() if lock_native else {SWAP}
         broken = [trial for trial in self.trials if not trial.kept and trial.name in needed]
         if not broken:
@@ -119,11 +119,12 @@ def explain_refused_swaps(state_store: StateStore) -> Generator[None]:
 
 
 def probe(state_store: StateStore, *, lock_native: bool, only_key: bool = False) -> Probe:
-    """Make the trials that a state needs, on temporary keys; with `lock_native` those for a lock.
+    """Make the trials that a state needs, on temporary keys.
 
-    `only_key` writes only the state file, which is replaced by its own bytes; without a state file
-    nothing is tried. A session that is running is then superseded. Raises the errors of the store,
-    except for the conflicts that the trials expect.
+    `lock_native` adds the trials for a lock that is an object in the same store. `only_key` uses no
+    temporary keys: it replaces the state file by its own bytes, which supersedes a running session;
+    without a state file it tries nothing. Raises the errors of the store, except for the conflicts
+    that the trials expect.
 
         refusal = probe(state_store, lock_native=True).refusal(lock_native=True)
     """
@@ -149,7 +150,7 @@ def probe(state_store: StateStore, *, lock_native: bool, only_key: bool = False)
 
 
 def try_stale_swap(state_store: StateStore, current: Snapshot) -> StoreTrial:
-    """Try to replace the state file by its own bytes, with a stale version.
+    """Try to replace the state file by its own bytes, while expecting a stale version.
 
     This is harmless even if the store accepts it.
     """

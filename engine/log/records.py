@@ -18,8 +18,8 @@ from engine.stored.forms import ToolForm
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
     """The first record of a session.
 
-    `lineage` and `salt` become those of a state that has none yet; `home` becomes that of every
-    state. `lock` is the ID of the session's lock, "" if it has none. `lease` is the number of
+    A state that has no lineage and salt yet takes those of the claim; every state takes its `home`.
+    `lock` is the ID of the session's lock, "" if it has none. `lease` is the number of
     seconds without a commit after which others may take the session for dead, 0 if unknown.
     """
 
@@ -39,7 +39,9 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True, tag="session"):
 class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
     """An operation is about to be called.
 
-    `tool` is the entry during the operation, None if the recorded entry stays.
+    `tool` is the entry during the operation, None if the recorded entry stays. `since` is the time
+    of this record. `token` stays the same in every attempt of the operation, so that a provider can
+    recognize what an earlier attempt created.
     """
 
     seq: int

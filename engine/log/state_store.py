@@ -133,8 +133,8 @@ class StateStore(msgspec.Struct, frozen=True):
                 return environment.retry(send)
             except (ConflictError, OutcomeUnknownError) as error:
                 unclear = unclear or isinstance(error, OutcomeUnknownError)
-                # Also after a conflict: an SDK that retried on its own reports its first write,
-                # which succeeded, as the conflict of the second.
+                # Read after a conflict, too. An SDK may have sent the write twice: then the first
+                # one succeeded, and the second one met it as a conflict.
                 found = self.read(key)
                 if found is not None and is_written(found.data):
                     return found.version
@@ -163,8 +163,8 @@ class StateStore(msgspec.Struct, frozen=True):
         """Raise the error of a swap that failed for certain; return if another attempt may help."""
         refused = isinstance(error, ConflictError)
         if refused and version == expect is not None:
-            # A server that compares versions wrongly refuses every write. As a conflict this would
-            # be reported as another session that took over.
+            # A server that compares versions wrongly refuses every write. After a ConflictError dtm
+            # would report that another session took over, and there is none.
             raise ConditionRefusedError(
                 f"{self.url(key)}: the store refused to replace the version that it holds"
             ) from error

@@ -126,7 +126,7 @@ def read_damaged_view(state_store: StateStore, error: StateError, serial: int) -
 
 
 def superseded_error(state_store: StateStore, session: str, snapshot: str) -> SupersededError:
-    """Return the error of a session that another one superseded; name that one if it is known.
+    """Return the error of a superseded session; it names the other session if that is known.
 
     `snapshot` is the ID of the snapshot that the session continued.
     """
@@ -162,8 +162,8 @@ def _read_once(state_store: StateStore) -> View | None:
         return View(
             inline, snapshot.version, snapshot, state_file, replay, inline.records, inline=True
         )
-    # Only a state file that dtm wrote can have a separate log. Another one must not fail because
-    # this user may not read `K.log`: nothing is in there.
+    # Only a state file that dtm wrote can have a separate log. For any other one, denied access to
+    # `K.log` is ignored, since there is no log to read.
     written_by_dtm = bool(state_file.dtm)
     if state_store.log == INLINE and not written_by_dtm:
         return View(None, None, snapshot, state_file, replay)
@@ -186,7 +186,7 @@ def _with_head(state_store: StateStore, found: Snapshot, view: View) -> View | N
         view.replay.apply(decode_records(records, where))
         return replace(view, records=records)
     # The parts do not fit. If one of them has changed meanwhile, a session is at work and the next
-    # read will fit. Otherwise this is how the state is: damaged, or replaced by something else.
+    # read will fit. Otherwise the state is damaged, or something other than dtm replaced it.
     if _has_changed(state_store, state_store.key, view.snapshot) or _has_changed(
         state_store, state_store.head_key, found
     ):

@@ -28,8 +28,8 @@ from engine.stored.state_file import StateFile, paused_gc
 class LogWriter:
     """The writer of one session. Not safe for concurrent use.
 
-    `probe` is the verdict on the store, which is recorded in the state. If it has no trials,
-    `claim` makes one with the state file itself. None leaves the recorded verdict.
+    `probe` is the result of testing the store. The state records it; None leaves what is recorded.
+    If it has no trials, `claim` makes one with the state file itself.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class LogWriter:
             return
         with self._fence(), explain_refused_swaps(self._state_store):
             if self._view.inline and (self.is_placement_pending or move == SEPARATE):
-                # Before the claim: a session that is superseded right after its claim, and does not
-                # know it, must not learn the version of its successor's head and replace it.
+                # Read before the claim. After the claim another session may have taken over and
+                # written this head; this session would read that version and replace it.
                 self._find_old_head()
             new = self._prepare_head(claim)
             self._log.commit(encode_records([claim]), first=True)
@@ -129,7 +129,8 @@ class LogWriter:
 
     def compact_if_long(self) -> None:
         """Compact during the session if the log has grown too long."""
-        # At least as much as the snapshot: compactions then cost no more than the commits did.
+        # Wait until the log is at least as long as the snapshot: compactions then write no more
+        # bytes than the commits did.
         if self._logged > max(self._state_store.environment.limits.compact_after, self._log.size):
             with self._fence():
                 self._compact(ended=False)
@@ -259,13 +260,14 @@ class LogWriter:
             with paused_gc():
                 self._write_snapshot(self._replay.next_snapshot(token), ended=ended)
         else:
-            # Only claims, or operations that were all cancelled: a snapshot would be the same.
+            # The records are only claims, or operations that were all cancelled. The next snapshot
+            # would equal this one.
             self._log.reset(b"" if ended else _encode_claim(self._claim))
             self._logged = 0
 
     def _write_snapshot(self, state_file: StateFile, *, ended: bool) -> None:
         """Copy the old snapshot to the history, then write this one."""
-        # In this order: in the other one a crash would lose the old snapshot.
+        # The copy comes first: in the other order a crash would lose the old snapshot.
         if not self._log.inline and self._log.snapshot:
             self._archive.keep_snapshot(self._replay.snapshot, self._log.snapshot.data)
         self._log.replace_snapshot(state_file, b"" if ended else _encode_claim(self._claim))
@@ -283,7 +285,7 @@ class LogWriter:
 
 
 def _encode_claim(claim: Claim | None) -> bytes:
-    """Return the first record of a head during a session: its claim; nothing without one."""
+    """Encode the claim, which is the first record of each new head; return b"" without one."""
     return encode_records([claim]) if claim else b""
 
 

@@ -49,7 +49,7 @@ The states of a session:
     and saves outcomes.               | lease, nor lose an outcome.         | Session.leave
 
 Modules: `opening` opens a session, `reading` reads a state without one, `session` records,
-`working_state` has the entries as the records make them, `locking` acquires and keeps the lock,
+`working_state` has the entries with all records applied, `locking` acquires and keeps the lock,
 `recover` applies a rescue file, `replacing` writes another state (push, rollback).
 
 A run records one operation like this:

@@ -90,15 +90,15 @@ class RetryingLocker(msgspec.Struct, frozen=True):
                     self.locker.remove(self.key, expect=there)
             raise
 
-    def remove(self, record: LockRecord, leaving: LockInfo | None = None) -> None:
+    def remove(self, record: LockRecord, dead_holder: LockInfo | None = None) -> None:
         """Remove the record of this session; raises as `Locker.remove`.
 
-        `leaving` is the record of a dead holder that a ProcessLocker writes in its place.
+        A ProcessLocker then writes the record `dead_holder`, if there is one.
         """
         unclear = False
         for _ in range(MAX_ATTEMPTS):
             try:
-                return self.environment.retry(partial(self._remove, record, leaving))
+                return self.environment.retry(partial(self._remove, record, dead_holder))
             except LockHeldError as error:
                 if _lock_id(error.record) != _lock_id(record):
                     raise
@@ -115,9 +115,9 @@ class RetryingLocker(msgspec.Struct, frozen=True):
             f"no answer to {MAX_ATTEMPTS} attempts to release the lock on {self.key}"
         )
 
-    def _remove(self, record: LockRecord, leaving: LockInfo | None) -> None:
-        if leaving and isinstance(self.locker, ProcessLocker):
-            self.locker.remove(self.key, expect=record, dead_holder=leaving)
+    def _remove(self, record: LockRecord, dead_holder: LockInfo | None) -> None:
+        if dead_holder and isinstance(self.locker, ProcessLocker):
+            self.locker.remove(self.key, expect=record, dead_holder=dead_holder)
         else:
             self.locker.remove(self.key, expect=record)
 
@@ -178,7 +178,7 @@ class HeldLock:
 
         Raises LockHeldError if another session holds it, LockError if none does, store errors.
         """
-        # First, or a renewal that is under way could write the record again after its removal.
+        # Renewals end first. One that is under way could write the record again after its removal.
         self._stop.set()
         if self._thread:
             self._thread.join()
@@ -192,7 +192,7 @@ class HeldLock:
     def _renewals(self, lease: float) -> None:
         pause = lease / 3
         while not self._stop.wait(pause) and not self.lost:
-            # Sooner after a failure: several attempts then fit into the rest of the lease.
+            # The pause is shorter after a failure, so that several attempts fit into the lease.
             pause = lease / (3 if self.renew() else 12)
 
     def _warn(self, error: DtmError) -> None:
@@ -214,7 +214,7 @@ def acquire(
     """Acquire the lock: wait for it up to the timeout, or take it over from a dead holder.
 
     A timeout of 0 means one attempt. A lock may be taken over once its record has not changed for
-    its whole lease by the monotonic clock of this process. The wall clocks in the record only
+    its whole lease by the monotonic clock of this process. The wall-clock times in the record only
     decide whether to watch it beyond the timeout. Without `environment.background` the caller
     renews the lock. Raises LockHeldError, store errors.
 
@@ -320,25 +320,25 @@ class _LockWait(msgspec.Struct):
         Raises LockHeldError if there is no time left for another attempt.
         """
         if self.seen is None or self.seen.version != holder.version:
-            # The same ID with another version is a renewal. That is a proof, while the wall clocks
-            # of two machines may differ by more than a lease.
+            # The same ID with another version is a renewal, which proves that the holder is alive.
+            # Times prove nothing: the clocks of two machines may differ by more than a lease.
             self.alive = _lock_id(self.seen) == _lock_id(holder) != ""
             self.seen, self.since = holder, self.environment.clock()
         waited, expires_in = self.environment.clock() - self.started, self._expires_in()
         if expires_in == 0 and not tried:
             return 0.0  # the lease has expired since the last attempt: take the lock over
         rest = self.options.timeout - waited
-        counting = (
+        looks_dead = (
             holder.info is not None
             and not self.alive
             and holder.info.has_expired_lease(self.environment.date())
         )
         # A holder that looks dead is watched for its whole lease, whatever the timeout is.
-        if expires_in is not None and counting:
+        if expires_in is not None and looks_dead:
             rest = max(rest, expires_in)
         if rest <= 0:
             raise _refusal(holder, self.waited())
-        self._report(holder, expires_in, COUNTDOWN_INTERVAL if counting else WAITING_INTERVAL)
+        self._report(holder, expires_in, COUNTDOWN_INTERVAL if looks_dead else WAITING_INTERVAL)
         # A fifth of the time waited so far: the wait is then at most a fifth longer than the holder
         # needs. The random factor keeps many waiting clients from asking at the same time.
         step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)

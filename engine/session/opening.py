@@ -37,7 +37,7 @@ from engine.session.session import Session, SessionOptions
 def open_session(
     state_store: StateStore, locker: Locker | None, options: SessionOptions, emit: Emit
 ) -> Generator[Session]:
-    """Lock, read and yield a session; afterwards flush, compact and release.
+    """Take the lock, read the state and yield a session; afterwards flush, compact and release.
 
     Without `locker` no lock is used. For a damaged state `Session.damage` is set. Raises LockError,
     StateError, StoreError. Outcomes that could not be committed go to a rescue file, which the
@@ -79,7 +79,7 @@ def _hold_lock(
 ) -> Generator[tuple[Claim, HeldLock | None]]:
     """Hold the lock, whose ID is that of the session; yield the claim and the lock.
 
-    A failed release is only a warning, since the run itself has succeeded.
+    A failed release is only a warning: it does not change the result of the run.
     """
     if locker is None:
         yield claim, None

@@ -36,7 +36,7 @@ class Reading(msgspec.Struct, frozen=True):
     refusal: StateError | None = None
 
     def is_busy(self, entry: StateEntry) -> bool:
-        """Return whether the run in progress has begun this operation: it is not interrupted."""
+        """Return whether the operation belongs to the run in progress, so is not interrupted."""
         return entry.pending is not None and self.active_session == entry.pending.session
 
 
@@ -111,8 +111,8 @@ def _active_session(
 def silence_limit(claim: Claim, lease: float) -> float:
     """Return the seconds without a commit after which that session counts as over.
 
-    That is the longer one of both leases. A session learns that it lost its lock only when it
-    renews the lock, which happens within its own lease.
+    That is `lease`, or the lease in the claim if that is longer. A session learns that it lost its
+    lock only when it renews the lock, which happens within its own lease.
     """
     return max(lease, parse_lease(claim.lease) or 0.0)
 

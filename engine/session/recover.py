@@ -42,15 +42,15 @@ def recover(
     addresses = {address.key: address for address in state.entries}
     applied: list[Address] = []
     refused: list[str] = []
-    # Operations that were never called come first. A later begin record for the same tool may be
-    # one of them, and would hide the outcome of the operation before it.
+    # Cancellations come first. The last begin record of a tool may be that of an operation that was
+    # never called; until that is cancelled, the outcome of the operation before it does not match.
     for record in sorted(rescued.records, key=lambda each: not isinstance(each, Cancelled)):
         entry = _entry(session, addresses, record)
         if entry is not None and _is_awaited(record, rescued.session, entry):
             if not dry_run:
                 _apply(session, entry, record)
             applied.append(entry.address)
-        elif not isinstance(record, Cancelled):  # nothing is lost with a call never made
+        elif not isinstance(record, Cancelled):  # no call was made, so nothing is lost
             refused.append(_refusal(record, entry))
     # Before the result is reported: after that the user may delete the file.
     if not dry_run:

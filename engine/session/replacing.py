@@ -12,8 +12,9 @@ from engine.state import State, StateId, has_same_content
 def successor_problem(existing: State, candidate: State) -> str:
     """Return why a candidate may not be pushed over a state; "" if it may.
 
-    Accepted are: any candidate over an empty state or one of DevStream, which has no lineage; a
-    candidate of DevStream; with the same lineage a higher serial, or the same serial and content.
+    A state without a lineage (empty, or written by DevStream) may be replaced by any candidate, and
+    any state by one that DevStream wrote. Otherwise the candidate must have the same lineage and a
+    higher serial, or the same serial and content.
     """
     if not existing.id.lineage or _is_devstream(candidate):
         return ""
@@ -42,7 +43,7 @@ def _is_devstream(state: State) -> bool:
 def push_problem(
     session: Session, candidate: State, *, force: bool = False, adopt: bool = False
 ) -> str:
-    """Return the problem that `force` overrides if this state is pushed; "" if there is none.
+    """Return why a push of this state needs `force`; "" if it does not.
 
     Raises StateError if the candidate is empty, if it belongs to another location and `adopt` is
     false, and if there is a problem and `force` is false.
@@ -72,8 +73,8 @@ def push(session: Session, candidate: State, *, force: bool = False, adopt: bool
 
     The candidate keeps its serial and lineage; one of DevStream, which has none, gets the current
     lineage and the next serial. If the candidate is the current state already, nothing is written
-    and the session does not claim. `adopt` makes this location
-    the home of a copy. Raises StateError as `push_problem`.
+    and the session does not claim. `adopt` makes this location the home of a copy. Raises
+    StateError as `push_problem`.
     """
     problem = push_problem(session, candidate, force=force, adopt=adopt)
     if not session.damage and _is_current(session, candidate, adopt):
@@ -97,7 +98,7 @@ def _is_current(session: Session, candidate: State, adopt: bool) -> bool:
 
 
 def _replace(session: Session, state: State, serial: int) -> None:
-    # The claim has given a lineage to the session, which a state of DevStream takes.
+    # A state of DevStream has no lineage; it takes the one that the claim has set.
     lineage = state.id.lineage or session.state.id.lineage
     session.replace(replace(state, id=StateId(lineage, serial)), exact=True)
 

@@ -66,9 +66,9 @@ class Recorder(msgspec.Struct, frozen=True):
 class Session:
     """One run that may write. Its methods may be called from several threads.
 
-    Methods that record return a Ticket, which becomes durable later. `state` and `entry` include
-    all records queued so far. `damage` is why the state cannot be read, None if it can; a session
-    on a damaged state can only replace it.
+    Methods that record return a Ticket; its `wait` returns once the record is durable. `state` and
+    `entry` include all records queued so far. `damage` is why the state cannot be read, None if it
+    can; a session on a damaged state can only replace it.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class Session:
             plan=plan_digest,
         )
         self._writer.claim(self._claim, move)
-        # Only after the claim: a refused session must not show an identity that was never written.
-        self._working.set_identity(lineage, salt, self.location)
+        # Only after the claim: a refused session must not show a lineage that was never written.
+        self._working.set_claimed(lineage, salt, self.location)
         self.damage = None
         writer, background = self._writer, environment.background
         # Last, since it allows recording: everything else must be in place by then.
@@ -195,7 +195,8 @@ class Session:
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
         """Record that an operation succeeded; `entry` is None if the resource is gone."""
-        # It does not raise `lost`: the call was made, and its outcome goes to the rescue file then.
+        # `lost` is not raised: the call was made. If the session is lost, the outcome goes to the
+        # rescue file.
         recorder = self._require_claim()
         entry = recorder.secrets.filter_optional(entry)
         with self._working.lock:
@@ -277,7 +278,7 @@ class Session:
     def move_log(self, log: str, *, dry_run: bool = False) -> bool:
         """Claim the state and move its commit log to the placement `log`, INLINE or SEPARATE.
 
-        Return whether there is anything to move. If there is not, and with `dry_run`, do nothing.
+        Return whether there is anything to move. With `dry_run` only return that.
         Raises StateError for a damaged state, for a copy, and if there is no state.
         """
         state = self.state
@@ -308,8 +309,7 @@ class Session:
         queue = self._recorder.queue
         queue.close()
         lost = self._lock_lost()
-        # A session that lost its lock leaves the compaction to its successor. It would be refused
-        # anyway, since the successor has claimed.
+        # A session that lost its lock leaves the compaction to the session that comes after it.
         if queue.error is None and lost is None:
             _compact(self._writer, self.location, self._emit)
             if clean and not self._writer.inline:  # an inline log has no history
@@ -365,10 +365,10 @@ def _write_rescue_file(state_store: StateStore, rescued: RescueFile) -> str:
 
 
 def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record]) -> list[Record]:
-    """Return the records that belong into the rescue file, of those that were not committed."""
+    """Return the uncommitted records that belong in the rescue file."""
     # An operation whose begin record was refused was never called, and the log does not know of
-    # it. If the begin record may have reached the log after all, the next run would wait for the
-    # operation, so its cancellation is saved.
+    # it. If the begin record may have reached the log after all, the next run would take the
+    # operation for interrupted, so its cancellation is saved.
     uncalled = {
         record.seq
         for record in rejected

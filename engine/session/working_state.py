@@ -70,8 +70,8 @@ class WorkingState:
     """The entries after all changes of this session, durable or not.
 
     Each method that changes an entry returns the record of the change. Entries that are passed in
-    have no secrets. Callers hold `lock` until they have queued the record, so that records reach
-    the log in the order of the changes.
+    must have no secrets. Callers hold `lock` until they have queued the record, so that records
+    reach the log in the order of the changes.
 
         with working.lock:
             queue.add(working.done(address, entry))
@@ -98,10 +98,10 @@ class WorkingState:
         """Continue from another state, whatever was changed before."""
         self.base, self._entries = state, dict(state.entries)
 
-    def set_identity(self, lineage: str, salt: str, home: str) -> None:
+    def set_claimed(self, lineage: str, salt: str, home: str) -> None:
         """Set what the claim gave to the state: lineage, salt and home."""
-        identified = replace(self.base.id, lineage=lineage)
-        self.base = replace(self.base, id=identified, salt=salt, home=home)
+        state_id = replace(self.base.id, lineage=lineage)
+        self.base = replace(self.base, id=state_id, salt=salt, home=home)
 
     def set_outputs(self, outputs: dict[str, Value]) -> OutputsSet | None:
         """Set all root outputs; return None if they are unchanged."""

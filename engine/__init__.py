@@ -42,7 +42,7 @@ Invariants:
     execution > planning | session > plugins > log > loading > options | secrets
               > language | stored | runtime > the modules in this folder
 
-pyproject.toml checks the last two as import contracts.
+The import contracts in pyproject.toml check the last two invariants.
 
 An example, from a configuration to an applied plan:
 

@@ -9,11 +9,11 @@ import msgspec
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 MAX_LENGTH = 253
-"""Longest name or instance ID, in characters: DevStream's limit, that of an RFC 1123 subdomain."""
+"""Longest name or instance ID, in characters: DevStream has this limit, from RFC 1123."""
 
 
 class Address(msgspec.Struct, frozen=True, order=True):
-    """The address of one tool: `name` is its plugin, `instance` distinguishes several uses of it.
+    """The address of one tool: the name of its plugin, and an ID among the tools of that plugin.
 
     Messages spell it `a/b` (`str()`), `dependsOn` and flags `a.b` (`dotted`), the state file `a_b`
     (`key`). A name contains neither dots nor underscores, and an instance contains no underscores,

@@ -31,14 +31,15 @@ class SourceLocation(msgspec.Struct, frozen=True):
 class Lifecycle(msgspec.Struct, frozen=True):
     """The protections of a tool.
 
-    `prevent_destroy` still protects a tool that was removed from the config: the state records it.
+    `prevent_destroy` still protects a tool that was removed from the config, since the state
+    records the protection, too.
     """
 
     prevent_destroy: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Timeouts in seconds by operation; None means the default of the executor."""
+    """Timeouts in seconds by operation; None means the default (`engine.execution`)."""
 
     read: float | None = None
     create: float | None = None
@@ -77,8 +78,9 @@ class LockSettings(msgspec.Struct, frozen=True):
 class StateSettings(msgspec.Struct, frozen=True):
     """The settings of the place where the state is stored.
 
-    `backend` is its canonical name in lower case, `options` are the options of that backend in
-    camelCase. `log` is auto, inline or beside. `history` is the number of snapshots to keep.
+    `backend` is the canonical name of the backend in lower case, `options` are its options in
+    camelCase. `log` is auto, inline or beside (a separate log). `history` is the number of older
+    snapshots to keep.
     """
 
     backend: str = "local"
@@ -111,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     """Everything that a configuration asks for.
 
-    `digest` is a hex digest of everything that can influence a plan. It reveals no secret.
+    `digest` is a hash, in hex, of everything that can influence a plan. It reveals no secret.
     `sensitive` has the sensitive variables by name.
     """
 

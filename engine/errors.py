@@ -18,9 +18,9 @@ and "the outcome is unknown" are different types, since a retry is safe only aft
     │     └─ ConditionRefusedError  the store refused a condition that was true
     ├─ OutcomeUnknownError          no answer came: the request may have had its effect
     ├─ LockError                    the lock cannot be acquired or released
-    │  └─ LockHeldError             another lock holder has the lock; carries its record
+    │  └─ LockHeldError             another lock holder has the lock
     ├─ SupersededError              another session took over this state; start nothing more
-    ├─ UnsafePlanError              a protection or a threshold refuses the plan
+    ├─ UnsafePlanError              the plan would delete a tool that is protected or still needed
     ├─ ProviderError                a provider reports that an operation failed
     │  ├─ AuthError                 credentials are missing or not sufficient
     │  └─ NotFoundError             the system does not have what was asked for
@@ -98,7 +98,9 @@ class StoreError(DtmError):
 
 
 class ConflictError(StoreError):
-    """The stored version is not the expected one; nothing was written. None means absent.
+    """The stored version is not the expected one; nothing was written.
+
+    An `expected` or `actual` version of None means that the key is absent.
 
     `outcome_unknown`: an earlier try got no answer, so its write may have been stored and then
     replaced by another client.
@@ -149,7 +151,7 @@ class LockError(DtmError):
 
 
 class LockHeldError(LockError):
-    """Another lock holder has the lock; `record` is its record."""
+    """Another lock holder has the lock; `record` is the stored lock record."""
 
     def __init__(self, record: LockRecord, *, message: str = "", hint: str = "") -> None:
         super().__init__(message or f"the state is locked by {record.holder}", hint=hint)
@@ -159,14 +161,14 @@ class LockHeldError(LockError):
 class SupersededError(DtmError):
     """Another session took over this state: this session must start nothing more.
 
-    `outcome_unknown` is copied from the ConflictError that revealed it.
+    `outcome_unknown` is copied from the ConflictError that this error replaces.
     """
 
     outcome_unknown = False
 
 
 class UnsafePlanError(DtmError):
-    """A protection or a threshold refuses the plan."""
+    """The plan would delete or replace a protected tool, or delete one that another tool needs."""
 
 
 class ProviderError(DtmError):

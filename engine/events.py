@@ -23,7 +23,7 @@ class RunStarted(msgspec.Struct, frozen=True):
 
 
 class BackendUsed(msgspec.Struct, frozen=True):
-    """The state of this run, by the name of its backend and its URL without credentials.
+    """The place of this run's state: the name of the backend, and the URL without credentials.
 
     `chosen_by` names the flag, variable or file that chose it, "" if that need not be shown.
     """
@@ -36,7 +36,8 @@ class BackendUsed(msgspec.Struct, frozen=True):
 class LockWaiting(msgspec.Struct, frozen=True):
     """Another lock holder has the lock, and this run waits for it.
 
-    `waited`: seconds so far. `takeover_in`: seconds until the lease expires, None if it has none.
+    `waited`: seconds so far. `takeover_in`: seconds until the lease expires, None if the lock has
+    no lease.
     """
 
     record: LockRecord
@@ -111,7 +112,7 @@ class ApplySkipped(ChangeEvent, frozen=True):
 
 
 class ActionDowngraded(msgspec.Struct, frozen=True):
-    """With the real values a smaller action suffices, such as an update instead of a replace."""
+    """The values known during the apply need a smaller action: an update, not a replace."""
 
     address: Address
     planned: Action
@@ -146,7 +147,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class RefusalWarning(msgspec.Struct, frozen=True):
-    """The plan shows changes that `operation` would refuse. The message is that of the error."""
+    """The plan shows changes that the command `operation` would refuse with this error."""
 
     operation: str
     message: str

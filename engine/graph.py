@@ -85,7 +85,10 @@ class Readiness(Generic[N]):
 
 
 def topological_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
-    """Return all nodes, each after its dependencies, else in the given order. Raises CycleError."""
+    """Return all nodes, each after its dependencies. Raises CycleError.
+
+    Equal graphs in equal order give the same result.
+    """
     readiness = Readiness(edges)
     queue = deque(readiness.start())
     found: list[N] = []
@@ -99,11 +102,11 @@ def topological_order(edges: Mapping[N, Iterable[N]]) -> list[N]:
 
 
 def component_numbers(edges: Mapping[N, Iterable[N]]) -> dict[N, int]:
-    """Number the nodes so that two nodes of one cycle have the same number.
+    """Number the nodes: two nodes have the same number exactly if one cycle contains both.
 
-    These are the strongly connected components, by Kosaraju's algorithm: go through the nodes from
-    the last to the first that a depth-first search finishes. Each node without a number forms a
-    component with all nodes without a number that depend on it.
+    These are the strongly connected components, by Kosaraju's algorithm: visit the nodes in the
+    reverse of the order in which a depth-first search finishes them. Each node without a number
+    forms a component with all nodes without a number that depend on it.
     """
     dependents: dict[N, list[N]] = {node: [] for node in edges}
     for node, dependencies in edges.items():

@@ -15,7 +15,7 @@ from typing import cast
 import msgspec
 
 TERRAFORM_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
-"""Keys of Terraform's record in its order; in lower case they are the fields of LockInfo."""
+"""The keys of Terraform's lock record, in Terraform's order. LockInfo has them in lower case."""
 MAX_LEASE = 86400.0
 """Longest lease in seconds: a holder that stopped renewing blocks other runs for at most a day."""
 
@@ -34,7 +34,7 @@ def parse_lease(value: object) -> float | None:
 
 
 class LockInfo(msgspec.Struct, frozen=True):
-    """One lock holder. `lease` is in seconds, None if it never renews. Times are RFC 3339."""
+    """One lock holder. `lease`: seconds, None if it never renews the lock. Times are RFC 3339."""
 
     id: str
     operation: str
@@ -61,8 +61,8 @@ class LockInfo(msgspec.Struct, frozen=True):
     def has_expired_lease(self, now: datetime) -> bool:
         """Return whether the last renewal is longer ago than the lease.
 
-        This is only a hint for messages: it compares the clocks of two machines. A takeover waits
-        for a whole lease on its own clock.
+        This is only a hint for messages: it compares the clocks of two machines. A session that
+        takes the lock over relies on its own clock only, and waits for a whole lease.
         """
         if not self.lease:
             return False

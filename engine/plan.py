@@ -80,13 +80,14 @@ class FieldChange(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """The planned change of one tool.
 
-    `before`: the recorded or adopted resource, None if there is none.
+    `before`: the recorded resource, or the one that `--resolve ADDR=adopt:ID` names; None if there
+    is none.
     `live`: the resource as it was read, None if it is absent or was not read.
     `after`: the options after the change, with Unknown and Secret leaves; None for a delete or
     forget.
     `outputs`: the predicted outputs.
-    `depends_on`: the tools whose changes come first. A delete has the recorded dependencies, and
-    its order is reversed: dependents are deleted first.
+    `depends_on`: the tools that it depends on, as in the config or (for a delete) in the state.
+    Their changes come before this one, but a delete comes before the deletes of its dependencies.
     `previous`: the old address of a move.
     `rewrite`: apply calls no provider, but updates the dependencies, the protection or the spelling
     of options in the entry.

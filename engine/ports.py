@@ -1,12 +1,12 @@
 """The protocols of stores, lockers, backends and providers, and the values that they exchange.
 
 Authors of plugins implement `Provider`, authors of backends implement `Backend`, `Store` and
-`Locker`. The engine calls these protocols and nothing else of an adapter.
+`Locker`. The engine uses adapters only through these protocols.
 
 Each call of a Store or a Locker is *one try*: the implementation sends a request once and reports
-what came of it. Retries, pauses, polling and leases, and the check whether a request without an
-answer had its effect, are the work of `engine.log.state_store` and `engine.session.locking`. No
-exception of an SDK may leave an implementation, only the errors of `engine.errors`.
+the result. `engine.log.state_store` and `engine.session.locking` do the rest: retries, pauses,
+polling, leases, and the check whether a request without an answer had its effect. An implementation
+raises only the errors of `engine.errors`, never an exception of an SDK.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Emit: TypeAlias = Callable[[Event], None]
 O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - the options Struct of a provider
 
 BY_ADDRESS: Final = "address"
-"""The identity of a resource that is found by the address of its tool, such as a `data` tool.
+"""The identity of a resource that dtm finds by the address of its tool, such as a `data` tool.
 
 The planner treats it as a known identity, so that no such tool needs `--resolve`. It never compares
 two of them: two tools with this identity neither clash nor count as one renamed tool.
@@ -37,7 +37,7 @@ two of them: two tools with this identity neither clash nor count as one renamed
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Stored bytes and their version.
+    """The bytes of one key and their version. The key need not be that of a state file.
 
     The version is an opaque token: an ETag, generation, resourceVersion or content hash.
     """
@@ -80,7 +80,9 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
-        """Replace exactly the version `expect` and return the new version; None means absent.
+        """Replace exactly the version `expect` and return the new version.
+
+        With `expect` None the key must not exist yet.
 
         Readers see either the old or the new bytes. When the call returns, the new bytes are
         durable. Different bytes never have the same version.
@@ -96,7 +98,7 @@ class Store(Protocol):
         ...
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
-        """Remove a key, or only that version of it. A key that is already gone is a success.
+        """Remove a key; with `expect`, only that version of it. A key that is gone is a success.
 
         Raises the same errors as `write`.
 
@@ -159,8 +161,8 @@ class Locker(Protocol):
         the lock. If it is the record of another holder, as `read` returned it, this takes the lock
         over. If several clients expect the same record, exactly one of them succeeds.
 
-        Raises LockHeldError with the record that holds the lock instead, LockError if `expect` is
-        gone and the lock is free, and the errors of `Store.write`.
+        Raises LockHeldError if another record holds the lock (the error contains it), LockError if
+        `expect` is gone and the lock is free, and the errors of `Store.write`.
 
             mine = locker.put("devstream.state", info, expect=None)        # acquire
             mine = locker.put("devstream.state", renewed, expect=mine)     # renew
@@ -171,8 +173,8 @@ class Locker(Protocol):
     def remove(self, key: str, *, expect: LockRecord) -> None:
         """Release the lock if exactly this record holds it, never the lock of another holder.
 
-        Raises LockHeldError with the record that holds the lock instead, LockError if the lock is
-        free, and the errors of `Store.write`.
+        Raises LockHeldError if another record holds the lock (the error contains it), LockError if
+        the lock is free, and the errors of `Store.write`.
 
             locker.remove("devstream.state", expect=mine)
         """
@@ -187,7 +189,9 @@ class ProcessLocker(Locker, Protocol):
     """
 
     def dead_holder(self, key: str) -> LockInfo | None:
-        """Return the ended holder whose record the last acquisition replaced, None if none.
+        """Return the holder, ended without a release, whose record the last acquisition replaced.
+
+        Return None if there was no such record.
 
         Sends no request and raises nothing.
 
@@ -210,8 +214,8 @@ class ProcessLocker(Locker, Protocol):
 class OpenedBackend(msgspec.Struct, frozen=True):
     """The place of one state: the state file is `key` in `store`. No server was asked yet.
 
-    `lockers` makes a locker for each kind that this place supports: `native` (kept in the store
-    itself) or `dynamodb`.
+    `lockers` has a function for each kind of lock that this place supports, `native` (kept in the
+    store itself) or `dynamodb`. The function returns a locker.
     `trusted`: every server of this kind honors conditional writes, so that no probe is needed.
     `lease`: seconds for which the native lock stays valid without a renewal, unless the settings
     give another lease.
@@ -257,7 +261,7 @@ class Backend(Protocol):
 
 
 class Provisioner(Protocol):
-    """An addition to a backend: creates the place of a state and describes its permissions.
+    """An addition to a backend: creates the place of a state and describes the needed permissions.
 
     An example:
 
@@ -375,8 +379,8 @@ class Provider(Protocol[O]):
     def predict(self, options: O, resource: Resource | None) -> Mapping[str, Value]:
         """Return the outputs after a create (`resource` is None) or an update.
 
-        An output that cannot be known before is UNKNOWN. All other outputs must come true. Pure,
-        like `identity`. Raises UnknownValueError.
+        An output that cannot be known before the operation is UNKNOWN. All other outputs must be
+        equal to the real ones. Pure, like `identity`. Raises UnknownValueError.
 
             def predict(self, options, resource):
                 return {"path": options.path, "size": UNKNOWN}

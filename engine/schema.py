@@ -84,7 +84,7 @@ class PluginSchema(msgspec.Struct, frozen=True):
 class Catalog(Protocol):
     """All plugin names that a configuration may use.
 
-    A look-up imports the provider that it returns and no other one, so that start-up stays fast.
+    A look-up imports only the provider of that name, so that start-up stays fast.
 
         schema = catalog.find("file")
         options, faults = decode(raw, schema.options, env=os.environ)

@@ -5,7 +5,7 @@ A value is JSON with four more kinds of leaves:
     Unknown   a value that is known only after an apply
     Secret    a sensitive value in memory; never shown, never stored
     Digest    a sensitive value in the state: it can be compared, but not read
-    Deferred  an expression that waits for the outputs of another tool
+    Deferred  a value that is decided later, such as a reference to an output of another tool
 
     find_leaves({"token": Secret("x"), "port": 80}, Secret)  # [Secret("x")]
 """
@@ -115,7 +115,10 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Deferred(msgspec.Struct, frozen=True):
-    """Base of the expressions that wait for other tools (`engine.language.references`)."""
+    """Base of the leaves that `engine.language` defines: references, text templates, literals.
+
+    The options of a loaded Config contain only those that wait for outputs of other tools.
+    """
 
 
 def iter_leaves(value: Value | Attributes) -> Iterator[Value]:
@@ -134,7 +137,7 @@ _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def is_plain(value: Value | Attributes) -> bool:
-    """Return whether a value is plain JSON; much cheaper than a visit to every leaf."""
+    """Return whether a value is plain JSON; much faster than `iter_leaves`."""
     kind = type(value)
     if kind is dict:
         items: Iterable[Value] = cast("dict[str, Value]", value).values()
@@ -169,9 +172,9 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 def is_equal(old: Value, new: Value) -> bool:
-    """Return whether two values are equal as JSON: 1, 1.0, true and "1" are four values.
+    """Return whether two values are equal as JSON: 1, 1.0, true and "1" all differ.
 
-    Secrets are compared by their digests. An Unknown equals nothing, not even another Unknown,
+    Digests are compared without their sources. An Unknown equals nothing, not even another Unknown,
     since the two may turn out to be different.
     """
     kind = type(old)
@@ -220,5 +223,5 @@ def map_leaves(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def reveal(value: Value) -> Value:
-    """Replace every Secret by its value. Use it only for what a provider gets."""
+    """Replace every Secret by its value. Never show or store the result."""
     return map_leaves(value, lambda leaf: leaf.value if isinstance(leaf, Secret) else leaf)

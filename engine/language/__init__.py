@@ -12,8 +12,8 @@ Terms:
 
 Invariants:
 
-- The value of an expression cannot break the YAML around it, since expressions are replaced before
-  the text is parsed.
+- The value of an expression cannot break the YAML around it, since it is inserted after the text
+  is parsed.
 - Both YAML readers return the same values. Only the slow one, `yaml`, knows lines and columns and
   explains errors. `fast_yaml` reads a text only if both readers understand it in the same way.
 - No parser in C or Rust reads a deeply nested text, which would overflow its stack.

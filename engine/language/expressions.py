@@ -32,8 +32,8 @@ _DEFAULT = r"(?:\|[^\n\]]*)?"
 _EXPRESSION: Final = re.compile(
     rf"\[\[[ ]*\.?{DOTTED}[ ]*{_DEFAULT}\]\]"  # a variable
     rf"|\[\[[ ]*{NAME}[ ]+[\w\"'\\][^\n\[\],]*?\]\]"  # env NAME, or a function that does not exist
-    # A reference, or an expression of another program. A text with quotes or escapes is left to
-    # YAML: its expression ends where the scalar ends.
+    # A reference, or an expression of another program. One with quotes or escapes is left to
+    # the YAML parser, since a quote may end the scalar around it.
     r"|\$\{\{[^{}\n\"'\\]*\}\}"
 )
 _ALPHABETS: Final = range(0xE000, 0xF8C0, 64)
@@ -84,7 +84,7 @@ class TextTemplate(Deferred, frozen=True):
 
 
 class TemplateKey(str):
-    """A map key that contains expressions. As text it is the source of the key."""
+    """A map key that contains expressions. Its text is the key as the user wrote it."""
 
     __slots__ = ("template",)
     template: TextTemplate
@@ -114,7 +114,7 @@ class ScannedText(msgspec.Struct, frozen=True):
         return any(not expression.text.startswith("$") for expression in self.expressions)
 
     def restore(self, value: RawValue) -> RawValue:
-        """Turn placeholders into expressions, in TextTemplates and (for map keys) TemplateKeys."""
+        """Replace texts with placeholders by TextTemplates, and such map keys by TemplateKeys."""
         match value:
             case str():
                 # Placeholders are never ASCII, so that this cheap test is enough for most texts.

@@ -3,8 +3,7 @@ r"""The nesting depth of a YAML text, checked before a parser in C or Rust reads
 Such a parser recurses without a limit. Deep nesting overflows its stack, which ends the process
 without an error message.
 
-
-    is_flat("a: [1, 2]\n")  # True: every bracket closes on its own line
+    is_flat("a: [1, 2]\n")  # True: every bracket closes on the line where it opens
     is_deep("[" * 1000)  # True: only PyYAML's parser in Python may read this
 """
 
@@ -20,7 +19,7 @@ _MAX_DEPTH: Final = 20
 
 
 def is_flat(text: str) -> bool:
-    """Return whether every bracket closes on its own line, at a depth of at most 20."""
+    """Return whether every bracket closes on the line where it opens, at most 20 deep."""
     # Brackets inside quotes count as well: at worst PyYAML reads the text, which is only slower.
     left = _keep_bytes(text, b"[]{}\n")
     for _ in range(_MAX_DEPTH):

@@ -42,10 +42,10 @@ _WORKFLOW_CONTEXTS = frozenset({"steps", "needs", "jobs"})
 """Names that GitHub Actions uses in the same form: `steps.build.outputs.tag` stays a text."""
 
 TEXT_SOURCE = "text "
-"""Start of the source of a text that contains secrets."""
+"""Start of the source of a text with secrets, such as `text https://[[ env TOKEN ]]@host`."""
 
 _RECALLABLE = ("env ", "var ", "output ")
-"""Starts of the sources whose secret can be looked up again."""
+"""Starts of the sources of secrets that can be looked up again, such as `env TOKEN`."""
 
 VARIABLE_PREFIX: Final = "DTM_VAR_"
 """Prefix of the environment variables that set variables: `DTM_VAR_name` sets `name`."""
@@ -83,7 +83,10 @@ class Interpolation(Deferred, frozen=True):
 
 
 def parse(text: str) -> Reference | None:
-    """Parse the text between `${{` and `}}`; None if it is not of dtm, such as `secrets.X`."""
+    """Parse the text between `${{` and `}}`.
+
+    Return None if it is not a reference of dtm, such as `secrets.X`.
+    """
     found = _REFERENCE.fullmatch(text)
     if not found:
         return None
@@ -112,7 +115,7 @@ def referenced_addresses(value: Value) -> list[Address]:
 
 
 def resolve(value: Value, lookup: Lookup) -> Value:
-    """Replace the references in a value by outputs; outputs that are not known yet by UNKNOWN.
+    """Replace each reference in a value by its output, or by UNKNOWN if that is not known yet.
 
     `lookup` returns the outputs of a tool, UNKNOWN if they are known only after an apply, and None
     if the tool has no outputs. Raises DtmError with the reference if an output does not exist, or
@@ -186,8 +189,8 @@ def _join_interpolation(interpolation: Interpolation, lookup: Lookup) -> Value:
 def join_parts(parts: Sequence[Value], shown: str) -> str | Secret:
     """Join known values to one text; a Secret among them makes the whole text a Secret.
 
-    Strings are not changed; other values become compact JSON with sorted keys. `_sources` computes
-    the sources of a Secret. Raises DtmError if a part is null; `shown` is the text in its message.
+    Strings are not changed; other values become compact JSON with sorted keys. Raises
+    DtmError if a part is null; its message shows the text as `shown`.
     """
     texts: list[str] = []
     for part in parts:
@@ -210,8 +213,8 @@ def _sources(parts: Sequence[Value], texts: Sequence[str]) -> tuple[str, ...]:
     those of all secrets inside.
     """
     written = [_source_part(part, text) for part, text in zip(parts, texts, strict=True)]
-    # A text that consists of one secret keeps the source of that secret. With another source the
-    # state would report a changed secret.
+    # A text that consists of one secret keeps the source of that secret. With another source,
+    # dtm would rewrite its entry in the state, although the value is the same.
     if None not in written and not (len(parts) == 1 and isinstance(parts[0], Secret)):
         return (TEXT_SOURCE + "".join(filter(None, written)),)
     return collect_sources(find_leaves(list(parts), Secret))
@@ -267,7 +270,10 @@ def rebuild_secret(source: str, recall: Callable[[str], Value]) -> Secret | None
 
 
 def secret_sources(source: str) -> list[str]:
-    """Return the sources of the secrets in the source of a text; else the source itself."""
+    """Return the sources inside the source of a text; for any other source, only itself.
+
+    secret_sources("text https://[[ env TOKEN ]]@host")  # ["env TOKEN"]
+    """
     return _PART.findall(source) if source.startswith(TEXT_SOURCE) else [source]
 
 

@@ -24,11 +24,11 @@ _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _MAX_DIGITS: Final = 300
-"""Most digits of a number; a longer text is not a number. Python itself refuses 4300 digits."""
+"""A longer text is not a number. Python itself refuses to read more than 4300 digits."""
 
 
 class Literal(Deferred, frozen=True):
-    """An unquoted scalar whose text differs from its value: `1.10`, `0644`, `True`, `1e3`."""
+    """An unquoted scalar that keeps its text: `1.10`, `0644`, `True`, a number of 30 digits."""
 
     value: bool | int | float
     text: str
@@ -43,7 +43,10 @@ Scalar: TypeAlias = "None | bool | int | float | str | Literal"
 
 
 def read(text: str) -> Scalar:
-    """Parse an unquoted scalar; return a Literal if its text cannot be restored from its value."""
+    """Parse an unquoted scalar. Return a Literal if its value cannot replace its text.
+
+    The value would be written differently, or JSON cannot represent it.
+    """
     if text in NULLS:
         return None
     value = _parse_number(text) if (known := _BOOLEANS.get(text)) is None else known
@@ -73,7 +76,7 @@ def _parse_number(text: str) -> int | float | None:
 
 
 def to_text(value: bool | float | str | Literal) -> str:
-    """Return the text of a scalar: that of its source if it is known, else the spelling of dtm."""
+    """Return a scalar as the user wrote it if that is known, otherwise as dtm writes it."""
     match value:
         case Literal():
             return value.text

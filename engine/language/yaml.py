@@ -26,12 +26,13 @@ from engine.language.nesting import is_deep
 from engine.values import ValuePath
 
 _MAX_ALIASED: Final = 100_000
-"""Most nodes that aliases may add to a file, as a protection against a "billion laughs"."""
+"""How many nodes aliases may add to a file, as a protection against a "billion laughs"."""
 _PLAIN: Final = "plain"
 _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVED: Final = frozenset(
     {_PLAIN, *(f"{_TAG}{name}" for name in ("int", "float", "bool", "null"))}
 )
+"""The tags of scalars that `scalars.read` interprets. All other scalars are text."""
 
 
 class ParsedFile(msgspec.Struct, eq=False, dict=True):
@@ -74,22 +75,22 @@ class FilePlace(msgspec.Struct):
     It is not frozen, because dtm creates one for each tool and frozen Structs are slower to create.
     """
 
-    text: ParsedFile
+    file: ParsedFile
     document: int = 0
     path: ValuePath = ()
 
     def step(self, *steps: str | int) -> FilePlace:
         """Return the place of a value inside this one."""
-        return FilePlace(self.text, self.document, (*self.path, *steps))
+        return FilePlace(self.file, self.document, (*self.path, *steps))
 
     def at(self, *steps: str | int, key: bool = False) -> str:
         """Return `file:line:column` of the value or of its key."""
-        return self.text.at(self.document, (*self.path, *steps), key=key)
+        return self.file.at(self.document, (*self.path, *steps), key=key)
 
     @property
     def where(self) -> SourceLocation:
         """The place in the form that the Config stores."""
-        return SourceLocation(self.text.source.name, self.document, self.path)
+        return SourceLocation(self.file.source.name, self.document, self.path)
 
 
 def parse(name: str, text: str) -> ParsedFile:
@@ -116,12 +117,12 @@ def locate(where: SourceLocation, parsed: dict[str, ParsedFile] | None = None) -
     calls.
     """
     try:
-        text = (parsed or {}).get(where.file) or parse(
+        file = (parsed or {}).get(where.file) or parse(
             where.file, Path(where.file).read_text("utf-8")
         )
         if parsed is not None:
-            parsed[where.file] = text
-        return text.at(where.document, where.path)
+            parsed[where.file] = file
+        return file.at(where.document, where.path)
     except (OSError, UnicodeDecodeError, ConfigError, IndexError):
         return where.file
 
@@ -168,7 +169,10 @@ def _find_mark(node: Any, path: ValuePath, *, key: bool) -> Any:
 
 
 def _child_nodes(node: Any, step: str | int) -> tuple[Any, Any] | None:
-    """Return (key node or None, value node): of the last equal key, else of a merged map."""
+    """Return the key node (None in a list) and the value node of a step, None if it is absent.
+
+    The last of several equal keys counts. A merged map (`<<`) is searched last.
+    """
     if node.id == "sequence":
         return (
             (None, node.value[step]) if isinstance(step, int) and step < len(node.value) else None

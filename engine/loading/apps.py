@@ -14,7 +14,7 @@ from engine.language.yaml import FilePlace
 from engine.loading import file_schema
 from engine.loading.files import Files, Section
 from engine.loading.problems import Report, describe_kind
-from engine.loading.tools import UNSETTLED, refuse_unsettled
+from engine.loading.tools import UNSETTLED, describe_unsettled
 from engine.loading.variables import Scope
 from engine.options.decode import decode, format_path
 from engine.options.fields import fold_name, get_by_spelling
@@ -102,7 +102,7 @@ def _decode_section(
     found, faults = decode(value, struct, env={}, noun="key")
     report.add_faults(place.at, faults)
     for path, kind in _unsettled(found):
-        report.add(place.at(*path), *refuse_unsettled(format_path(path), {kind}))
+        report.add(place.at(*path), *describe_unsettled(format_path(path), {kind}))
     return found, len(report.problems) == before and not find_leaves(value, Unknown)
 
 

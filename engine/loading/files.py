@@ -32,9 +32,9 @@ class Section(msgspec.Struct):
     place: FilePlace
 
     @property
-    def text(self) -> ParsedFile:
+    def file(self) -> ParsedFile:
         """The file that holds the section."""
-        return self.place.text
+        return self.place.file
 
 
 class Files(msgspec.Struct):
@@ -47,13 +47,13 @@ class Files(msgspec.Struct):
     base: Path
     cwd: Path
     report: Report
-    texts: dict[Path, ParsedFile] = {}
+    parsed: dict[Path, ParsedFile] = {}
     sections: dict[str, list[Section]] = {}
 
     def expressions(self) -> Iterator[Expression]:
         """Yield every expression in every file."""
-        for text in self.texts.values():
-            yield from text.scanned.expressions
+        for file in self.parsed.values():
+            yield from file.scanned.expressions
 
     def items(self, key: str) -> Iterator[Section]:
         """Yield the items of a list key, from all documents that give it."""
@@ -113,14 +113,14 @@ def read_files(path: Path, cwd: Path, report: Report) -> Files:
         if variables:
             bare.add(found)
         # Each file is read once, so that files that name each other do not loop.
-        if found not in files.texts and (
-            text := load_text(found, files.display_path(found), report)
+        if found not in files.parsed and (
+            file := load_text(found, files.display_path(found), report)
         ):
-            files.texts[found] = text
-            pending += _named_files(files, text)
+            files.parsed[found] = file
+            pending += _named_files(files, file)
     # Only when all files are read: a later file may name an earlier one under `varFile`.
-    for found, text in files.texts.items():
-        _classify(files, text, bare=found in bare)
+    for found, file in files.parsed.items():
+        _add_sections(files, file, bare=found in bare)
     return files
 
 
@@ -153,9 +153,9 @@ def _main_files(path: Path) -> list[Path]:
     ]
 
 
-def _named_files(files: Files, text: ParsedFile) -> Iterator[tuple[Path, bool]]:
-    """Yield the files that a text names under `varFile` (True) and `toolFile` (False)."""
-    for place, document in text.places():
+def _named_files(files: Files, file: ParsedFile) -> Iterator[tuple[Path, bool]]:
+    """Yield the files that a file names under `varFile` (True) and `toolFile` (False)."""
+    for place, document in file.places():
         config = document.get("config") if isinstance(document, dict) else None
         for inner, around in ((document, place), (config, place.step("config"))):
             for key, variables in _FILES.items():
@@ -190,10 +190,10 @@ def _named_file(
         )
 
 
-def _classify(files: Files, text: ParsedFile, *, bare: bool) -> None:
+def _add_sections(files: Files, file: ParsedFile, *, bare: bool) -> None:
     """Add the sections of a file. `bare`: its documents may hold variables without `vars:`."""
-    several = sum(document is not None for document in text.documents) > 1
-    for place, document in text.places():
+    several = sum(document is not None for document in file.documents) > 1
+    for place, document in file.places():
         if isinstance(document, dict):
             # A map without any known key holds variables if it is in a file of variables or is one
             # of several documents. Anywhere else its keys are typos, and are reported as such.

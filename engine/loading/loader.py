@@ -96,8 +96,8 @@ def _check_tools(files: Files, scope: Scope, catalog: Catalog) -> ToolChecker:
     checker = ToolChecker(catalog, scope.env, scope.report)
     for section in files.items("tools"):
         # Without expressions, rendering would only copy the value. Large files rarely have any.
-        value = scope.render(section.value) if section.text.scanned.expressions else section.value
-        checker.add(ToolEntry(value, section.place, has_no_literals=section.text.has_no_literals))
+        value = scope.render(section.value) if section.file.scanned.expressions else section.value
+        checker.add(ToolEntry(value, section.place, has_no_literals=section.file.has_no_literals))
     for tool in expand_apps(files, scope, checker.names):
         checker.add(ToolEntry(tool.value, tool.place, expanded=True))
     return checker

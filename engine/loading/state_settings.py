@@ -54,7 +54,7 @@ def read_settings(
         files.base,
         state,
         _plugin_dir(files, scope),
-        tuple(text.source.name for text in files.texts.values()),
+        tuple(file.source.name for file in files.parsed.values()),
     )
 
 

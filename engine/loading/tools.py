@@ -37,13 +37,13 @@ from engine.values import (
     iter_leaves,
 )
 
-_FREE: Final = Lifecycle()
-_UNTIMED: Final = Timeouts()
+_NO_PROTECTION: Final = Lifecycle()
+_NO_TIMEOUTS: Final = Timeouts()
 UNSETTLED: Final[frozenset[type]] = frozenset({Reference, Interpolation, Secret})
 """The types of values that are allowed in options, but not in keys such as `name`."""
 
 
-def refuse_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
+def describe_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
     """Return the message and hint for a key whose value has one of the `UNSETTLED` types."""
     if Secret in kinds:
         return (
@@ -118,8 +118,8 @@ class ToolChecker(msgspec.Struct):
         address = Address(tool.name, tool.instance_id)
         named = self._check_name(entry, address)
         options = self._decode_options(entry, address, tool.options)
-        lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _FREE
-        timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _UNTIMED
+        lifecycle = Lifecycle(tool.lifecycle.prevent_destroy) if tool.lifecycle else _NO_PROTECTION
+        timeouts = self._timeouts(entry, tool.timeouts) if tool.timeouts else _NO_TIMEOUTS
         if named:
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
@@ -149,7 +149,7 @@ class ToolChecker(msgspec.Struct):
         for key, item in known.items():
             kinds = {type(leaf) for leaf in iter_leaves(item)} if key != "options" else set[type]()
             if kinds & UNSETTLED:
-                self.report.add(entry.at(key), *refuse_unsettled(key, kinds))
+                self.report.add(entry.at(key), *describe_unsettled(key, kinds))
             if kinds & {*UNSETTLED, Unknown}:
                 found.add(key)
         return found
@@ -245,7 +245,7 @@ class ToolChecker(msgspec.Struct):
         for number, tool in enumerate(self._tools.values()):
             found = dict.fromkeys(self._explicit_dependencies(tool, texts))
             # Only expressions make references. Most large files have none and need no walk.
-            if tool.entry.expanded or tool.entry.place.text.scanned.expressions:
+            if tool.entry.expanded or tool.entry.place.file.scanned.expressions:
                 targets = self.targets(dict(tool.options), tool.entry.value, tool.entry)
                 found |= dict.fromkeys(numbers[address] for address in targets)
                 self._check_types(tool, self._schemas.get(addresses[number].name))

@@ -44,15 +44,15 @@ def bind_variables(
     _bind_declarations(found, files)
     written = files.entries("vars", "variable")
     paths = [files.cwd / path for path in var_files]
-    texts = _parse_files([(path, files.display_path(path)) for path in paths], report)
-    found.known = dict.fromkeys([*found.declared, *written, *sorted(_used_names(files, texts))])
+    parsed = _parse_files([(path, files.display_path(path)) for path in paths], report)
+    found.known = dict.fromkeys([*found.declared, *written, *sorted(_used_names(files, parsed))])
     # From the weakest source to the strongest: each one overwrites the bindings before it.
     for name in found.known:
         if VARIABLE_PREFIX + name in env:
             found.bind_text(name, env[VARIABLE_PREFIX + name], VARIABLE_PREFIX + name)
     for name, section in written.items():
         found.bind(name, section.value, section.place)
-    for name, place, value in _file_variables(texts, report):
+    for name, place, value in _file_variables(parsed, report):
         found.bind_if_known(name, value, place)
     for name, text in variables:
         found.bind_flag(name, text)
@@ -74,9 +74,9 @@ def look_up(
     environment is text, or is parsed as a map if `structured`.
     """
     report = Report()
-    texts = _parse_files([(path, str(path)) for path in var_files], report)
+    parsed = _parse_files([(path, str(path)) for path in var_files], report)
     found: list[RawValue] = [text] if (text := env.get(VARIABLE_PREFIX + name)) else []
-    found += [value for key, _, value in _file_variables(texts, report) if key == name]
+    found += [value for key, _, value in _file_variables(parsed, report) if key == name]
     found += [value for key, value in variables if key == name]
     if not found:
         return None
@@ -144,21 +144,24 @@ class _Bindings(msgspec.Struct):
 def _parse_files(files: Iterable[tuple[Path, str]], report: Report) -> list[ParsedFile]:
     """Parse the files that can be read. Each is given by its path and its name in messages."""
     loaded = [load_text(path, name, report) for path, name in files]
-    return [text for text in loaded if text]
+    return [file for file in loaded if file]
 
 
-def _used_names(files: Files, texts: Sequence[ParsedFile]) -> set[str]:
+def _used_names(files: Files, parsed: Sequence[ParsedFile]) -> set[str]:
     """Collect the names that expressions use, in the configuration and in files of variables."""
-    scanned = [*files.expressions(), *(each for text in texts for each in text.scanned.expressions)]
+    scanned = [
+        *files.expressions(),
+        *(each for file in parsed for each in file.scanned.expressions),
+    ]
     return {name for expression in scanned for name in _USED.findall(expression.text)}
 
 
 def _file_variables(
-    texts: Sequence[ParsedFile], report: Report
+    parsed: Sequence[ParsedFile], report: Report
 ) -> Iterator[tuple[str, FilePlace, RawValue]]:
     """Yield the variables of files named by --var-file: bare, or under `vars:`."""
-    for text in texts:
-        for place, document in text.places():
+    for file in parsed:
+        for place, document in file.places():
             if isinstance(document, dict) and document.keys() == {"vars"}:
                 document, place = document["vars"], place.step("vars")
             if isinstance(document, dict):

@@ -8,7 +8,7 @@ Terms:
 
 Invariants:
 
-- One run finds all faults, and suggests a similar name for an unknown one.
+- One run finds all faults. A fault about an unknown option suggests a similar name.
 - Options without faults have canonical names and values of the declared types.
 - A secret option is a Secret. A reference stays a reference until the outputs of the other tool
   are known.

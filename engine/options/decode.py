@@ -1,8 +1,9 @@
 """Decoding of options by the Struct of their plugin, and building of that Struct.
 
 msgspec stops at its first error, and it knows neither secrets nor values that wait for another
-tool. So `decode` checks a Struct field by field and finds every fault. If the options contain
-nothing special, it uses msgspec's own conversion, which is many times faster.
+tool. So `decode` checks a Struct field by field and finds every fault. For a
+Struct without secrets and environment variables it first tries msgspec's own conversion, which is
+many times faster.
 
     values, faults = decode({"path": "a.txt"}, FileOptions, env=os.environ)
     options = build(values, FileOptions)
@@ -69,23 +70,24 @@ def decode(
 
     The values have canonical names and declared types. Secrets are wrapped, and absent options are
     read from `env`. `has_no_literals`: the caller knows that `raw` contains no Literal, so that
-    msgspec alone may decode it. `noun` is the word for an entry in messages.
+    msgspec alone may decode it. `noun` is the word that messages use for an option,
+    such as "key".
     """
     # msgspec alone is many times faster, but cannot mark secrets or read environment variables.
     if has_no_literals and not declared.has_secret_or_env(struct) and _is_convertible(raw, struct):
         return raw, []
     decoder = _Decoder(env, noun=noun)
-    values = decoder.struct(raw, struct, ())
+    values = decoder.decode_struct(raw, struct, ())
     # The Struct's own checks may rely on the declared types, so they need values without faults.
     return values, decoder.faults or _run_own_checks(values, struct)
 
 
 def canonicalize(options: Attributes, struct: type[msgspec.Struct]) -> Attributes:
-    """Decode options by the same rules, but ignore faults and keep unknown keys.
+    """Decode options as `decode` does, but ignore faults and keep unknown keys.
 
     This is for options in the state, which another version of dtm or DevStream may have recorded.
     """
-    return _Decoder({}, tolerant=True).struct(options, struct, ())
+    return _Decoder({}, tolerant=True).decode_struct(options, struct, ())
 
 
 def build(options: Attributes, struct: type[O]) -> O:
@@ -100,7 +102,7 @@ def build(options: Attributes, struct: type[O]) -> O:
         return msgspec.convert(usable, struct)
     except (msgspec.ValidationError, UnknownValueError):
         decoder = _Decoder({}, tolerant=True)
-        values = decoder.struct(usable, struct, ())
+        values = decoder.decode_struct(usable, struct, ())
     if not decoder.faults:
         try:
             return _construct(values, struct)
@@ -117,7 +119,7 @@ def decode_option(
 ) -> tuple[Value, list[OptionFault]]:
     """Decode one value by a declared type; `noun` and `path` name it in faults."""
     decoder = _Decoder({}, noun=noun)
-    return decoder.value(raw, shape, path), decoder.faults
+    return decoder.decode_value(raw, shape, path), decoder.faults
 
 
 def format_path(path: ValuePath) -> str:
@@ -230,7 +232,7 @@ class _Decoder(msgspec.Struct):
     hidden: bool = False
     faults: list[OptionFault] = []
 
-    def struct(
+    def decode_struct(
         self, raw: Mapping[str, RawValue], struct: type[msgspec.Struct], path: ValuePath
     ) -> dict[str, Value]:
         spellings = declared.options_by_spelling(struct)
@@ -267,7 +269,7 @@ class _Decoder(msgspec.Struct):
     ) -> str:
         """Report or keep an unknown key; return the option with a similar name, or ""."""
         if self.tolerant:
-            # Another version of the plugin may know this key, so that it must not get lost.
+            # Another version of the plugin may know this key, so it is kept.
             values[key] = map_leaves(raw, unwrap_literal)
             return ""
         known = [option.key for option in declared.describe_options(struct)]
@@ -281,7 +283,7 @@ class _Decoder(msgspec.Struct):
             return  # an empty value counts as absent
         # Inside a secret option, faults show `(sensitive)` instead of values.
         outside, self.hidden = self.hidden, self.hidden or option.secret
-        value = self.value(raw, option.shape, path)
+        value = self.decode_value(raw, option.shape, path)
         self.hidden = outside
         if (
             option.secret
@@ -294,6 +296,10 @@ class _Decoder(msgspec.Struct):
     def _fill_absent(
         self, option: Option, path: ValuePath, values: dict[str, Value], *, given: bool
     ) -> None:
+        """Use the environment variable of an absent option, or report a missing option.
+
+        `given`: the user wrote the key, but no value.
+        """
         here = (*path, option.key)
         # An empty variable counts as absent: CI systems set a missing secret to "".
         if option.env and (text := self.env.get(option.env)):
@@ -308,16 +314,16 @@ class _Decoder(msgspec.Struct):
             hint = f"set it, or set the environment variable {option.env}" if option.env else ""
             self._report(here, "must not be empty" if given else "is required", hint)
 
-    def value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
+    def decode_value(self, raw: RawValue, shape: shapes.Type, path: ValuePath) -> Value:
         """Decode a value by its declared type; report a value that does not match and keep it."""
         match raw:
             case Secret():
                 # A fault inside must not show the value.
                 outside, self.hidden = self.hidden, True
-                inside = self.value(raw.value, shape, path)
+                inside = self.decode_value(raw.value, shape, path)
                 self.hidden = outside
                 return replace(raw, value=inside)
-            # A text with references becomes text, whatever the references are.
+            # A text that contains references stays a text, whatever their outputs are.
             case Interpolation() if not declared.accepts_type(shape, shapes.StrType):
                 return self._report_wrong_type(raw, shape, path)
             case dict() | list():
@@ -335,17 +341,17 @@ class _Decoder(msgspec.Struct):
                 case shapes.AnyType(), _:
                     return self._decode_any(raw, path)
                 case shapes.StructType(), dict():
-                    return self.struct(raw, member.cls, path)
+                    return self.decode_struct(raw, member.cls, path)
                 case shapes.DictType(), dict():
                     self._check_limits(member, raw, path)
                     return {
-                        key: self.value(item, member.value_type, (*path, key))
+                        key: self.decode_value(item, member.value_type, (*path, key))
                         for key, item in raw.items()
                     }
                 case shapes.ListType(), list():
                     self._check_limits(member, raw, path)
                     return [
-                        self.value(item, member.item_type, (*path, index))
+                        self.decode_value(item, member.item_type, (*path, index))
                         for index, item in enumerate(raw)
                     ]
                 case _:

@@ -23,7 +23,8 @@ class Option(msgspec.Struct, frozen=True):
     """One field of an options Struct.
 
     `field` is its name in Python, `key` its canonical name. `spellings` are all accepted names, as
-    `fold_name` returns them. `env` is the environment variable that is used if it is absent.
+    `fold_name` returns them. `env` is the environment variable that is used if
+    the option is absent.
     """
 
     field: str
@@ -101,8 +102,10 @@ def has_secret_or_env(struct: type[msgspec.Struct]) -> bool:
 
 @cache
 def has_own_rules(struct: type[msgspec.Struct]) -> bool:
-    """Return whether the Struct, or one inside it, has its own checks (`__post_init__`)."""
-    # A Struct without checks need not be built just to run them.
+    """Return whether the Struct, or one inside it, has its own checks (`__post_init__`).
+
+    To run these checks, the Struct must be built.
+    """
     inner = [
         cls for option in describe_options(struct) for cls, _ in _inner_structs(option.shape, ())
     ]
@@ -211,7 +214,7 @@ def _describe_member(member: shapes.Type) -> str:
 
 
 def find_broken_limit(member: shapes.Type, value: Value) -> str:
-    """Describe the limit of its type that a value exceeds; return "" if it exceeds none."""
+    """Describe the first limit of a type that a value breaks; return "" if it breaks none."""
     match member:
         case shapes.StrType() if isinstance(value, str):
             if member.pattern is not None and not re.search(member.pattern, value):

@@ -36,9 +36,9 @@ def new_id() -> str:
 class LogLimits(msgspec.Struct, frozen=True):
     """Sizes of the commit log in bytes.
 
-    `chunk_after`: when the records in a log head are larger, they are moved into a chunk.
-    `compact_after`: when the log is larger, and also larger than its snapshot, it is compacted. The
-    second condition keeps the cost per record independent of the size of the state.
+    `chunk_after`: when the records in a log head exceed this size, they are moved into a chunk.
+    `compact_after`: when the log exceeds this size, and also that of its snapshot, it is compacted.
+    The second condition keeps the cost per record independent of the size of the state.
     """
 
     chunk_after: int = 64 * 1024
@@ -52,7 +52,7 @@ class Environment(msgspec.Struct, frozen=True):
     `date`: the time of day.
     `token`: random hex IDs.
     `store_policy`: how often a request to a store is made again.
-    `save_fallback(name, data)`: saves a rescue file and returns its path.
+    `save_fallback(name, data)`: saves a fallback file and returns its path.
     `background`: False makes each write happen in the call that waits for it, so that a test
     controls the order of writes.
     """

@@ -52,7 +52,7 @@ def save_fallback_file(
 
 def _write(path: Path, data: bytes) -> None:
     """Write a new file with all of the data; leave no file if that fails."""
-    # "x": an older rescue file of the same name may still be needed.
+    # "x" refuses to overwrite: an older file of the same name may still be needed.
     with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
         try:
             file.write(data)

@@ -78,7 +78,7 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 class _Schedule(msgspec.Struct, frozen=True):
-    """The callbacks that tenacity asks when to call again.
+    """The callbacks by which tenacity decides when to call again.
 
     tenacity's own wait and stop classes use the real clock and the global random generator.
     """

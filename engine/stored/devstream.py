@@ -26,9 +26,9 @@ TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.CSafeLoader):
-    """Reads unquoted dates as text, since yaml.v3 quotes every text that looks like a date."""
+    """Reads unquoted dates as text: a state contains JSON values only, which have no dates."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML declares it as an instance's
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
@@ -118,7 +118,7 @@ def _invalid_error(where: str, reason: str) -> StateError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML in the style of yaml.v3.
+    """Writes YAML in the style of yaml.v3, the Go package that DevStream uses.
 
     Sequences are indented below their key. Ambiguous texts are in double quotes, texts of several
     lines in block scalars.
@@ -174,8 +174,8 @@ def _sort_keys(value: object) -> Any:
 def to_devstream(state: State) -> bytes:
     """Return the state in the layout of DevStream up to v0.9, for programs that read it.
 
-    An empty state is zero bytes. The IDs of resources are left out, since DevStream has none. In
-    place of a secret is `(sensitive)`.
+    An empty state is zero bytes. The IDs of resources are left out, since DevStream has none. Each
+    secret is replaced by `(sensitive)`.
     """
     layout: dict[str, Any] = {}
     forms = {entry.address.key: tool_form(entry) for entry in state.entries.values()}

@@ -20,7 +20,7 @@ from engine.errors import StateError
 from engine.state import Pending, Resource, StateEntry
 from engine.values import SECRET_KEY, Attributes, Digest, Json, Value
 
-# Names that the flat form of a resource uses itself, with any number of escapes.
+# Names that the flat form of a resource uses itself, escaped by any number of `$`.
 RESERVED = re.compile(r"\$*(id|outputs)")
 # Without float: NaN and infinity must be refused.
 ATOMS = frozenset({str, int, bool, type(None)})
@@ -115,7 +115,7 @@ class _SecretForm(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _decode_digest(found: dict[str, Any]) -> Digest:
-    # Other keys next to it would be lost without a word.
+    # Other keys of the map would be lost without an error.
     if len(found) != 1:
         raise StateError(f'"{SECRET_KEY}" must be the only key of its map')
     try:
@@ -157,7 +157,7 @@ def resource_form(resource: Resource) -> dict[str, Any]:
     return form
 
 
-def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> Resource:
+def resource_from_form(form: Mapping[str, Any], *, has_no_dollar_keys: bool = False) -> Resource:
     """Return the resource of a `resource_form`; one of DevStream may lack `id` and `outputs`."""
     attributes = dict(form)
     identity, outputs = attributes.pop("id", ""), attributes.pop("outputs", {})
@@ -165,7 +165,7 @@ def resource_from_form(form: Mapping[str, Any], *, unescaped: bool = False) -> R
         raise StateError('a resource\'s "id" must be text and its "outputs" a map')
     found = cast("dict[str, Any]", outputs)
     # No copy is needed: the caller discards the parsed state file.
-    if unescaped:
+    if has_no_dollar_keys:
         return Resource(identity, attributes, found)
     decoded = {
         (k[1:] if k.startswith("$") and RESERVED.fullmatch(k) else k): decode_value(v)
@@ -191,25 +191,25 @@ def tool_form(entry: StateEntry) -> ToolForm:
 
 
 def entry_from_form(
-    form: ToolForm, known: Mapping[str, Address], *, unescaped: bool = False
+    form: ToolForm, known: Mapping[str, Address], *, has_no_dollar_keys: bool = False
 ) -> StateEntry:
     """Return the entry of a stored form.
 
-    `known` maps dotted addresses to Addresses that exist already. `unescaped`: no key of the form
-    starts with `$`, so that values need no conversion. Raises StateError with the tool.
+    `known` maps dotted addresses to Addresses that exist already. `has_no_dollar_keys`: no key of the
+    form starts with `$`, so that values need no conversion. Raises StateError with the tool.
     """
     problem = name_problem(form.name) or instance_problem(form.instance)
     if problem:
         raise StateError(f"tool {form.key}: {problem}")
     try:
         return StateEntry(
-            # Shared with the dependencies that name it: parsing each of them again is slower.
+            # The tool and the tools that depend on it share one Address. This saves parsing.
             known.get(f"{form.name}.{form.instance}") or Address(form.name, form.instance),
             tuple([known.get(text) or Address.parse(text) for text in form.depends_on]),
-            form.options if unescaped else decode_map(form.options),
+            form.options if has_no_dollar_keys else decode_map(form.options),
             None
             if form.resource is None
-            else resource_from_form(form.resource, unescaped=unescaped),
+            else resource_from_form(form.resource, has_no_dollar_keys=has_no_dollar_keys),
             form.protected,
             form.pending,
         )

@@ -102,7 +102,7 @@ def decode(data: bytes, location: str) -> State:
                     where=location,
                 )
             # If no key begins with $, no key is escaped, and values need no conversion.
-            return build_state(state_file, location, unescaped=b'"$' not in data)
+            return build_state(state_file, location, has_no_dollar_keys=b'"$' not in data)
     except RecursionError as error:
         raise StateError(
             "not a valid state file: it is nested too deeply", where=location
@@ -135,7 +135,7 @@ def decode_state_file(data: bytes, location: str) -> StateFile:
         # Imported here: most states were written by dtm and need no YAML parser.
         from engine.stored import devstream
 
-        # A file of DevStream has no ID. A digest of its content changes when DevStream writes it.
+        # A file of DevStream has no ID. A hash of its content changes when DevStream writes it.
         return msgspec.structs.replace(
             EMPTY_STATE_FILE,
             id=sha256(data).hexdigest()[:32],
@@ -154,7 +154,7 @@ def decode_state_file(data: bytes, location: str) -> StateFile:
 
 
 def _is_devstream(data: bytes, location: str) -> bool:
-    """Return whether this JSON is a DevStream map; JSON is valid YAML, too.
+    """Return whether JSON is a state file of DevStream, which may be JSON since that is YAML, too.
 
     Raises StateError if it is a state file of dtm in a newer format.
     """
@@ -237,8 +237,8 @@ def build_state_file(state: State) -> StateFile:
     )
 
 
-def build_state(state_file: StateFile, location: str, *, unescaped: bool = False) -> State:
-    """Return the state in a parsed state file; `unescaped` as in `forms.entry_from_form`.
+def build_state(state_file: StateFile, location: str, *, has_no_dollar_keys: bool = False) -> State:
+    """Return the state in a parsed state file; `has_no_dollar_keys` as in `forms.entry_from_form`.
 
     Raises StateError with the location.
     """
@@ -249,7 +249,8 @@ def build_state(state_file: StateFile, location: str, *, unescaped: bool = False
     written = state_file.written
     try:
         entries = [
-            entry_from_form(tool, known, unescaped=unescaped) for tool in state_file.tools.values()
+            entry_from_form(tool, known, has_no_dollar_keys=has_no_dollar_keys)
+            for tool in state_file.tools.values()
         ]
         return State(
             StateId(state_file.lineage, state_file.serial),

@@ -36,8 +36,8 @@ writes nothing: the operation stays recorded as begun, and the next run examines
     emits; workers only call.        | locks.                               |
     A call is made only after its    | After a crash the next run would not | WorkerContext._perform
     begin record is durable.         | know of the resource.                |
-    Without an identity a resource   | A crash in between would leave the   | StepWindow.admit
-    begins right before its call.    | user to find out what happened.      |
+    A begin record without identity  | After a crash in between, only the   | StepWindow.admit
+    comes right before its call.     | user can find out what happened.     |
     At most `parallelism` calls run, | The systems and the user's limits    | WorkerPool
     besides those given up.          | must be respected.                   |
     A failed call is repeated only   | A repeated create could create a     | worker, with

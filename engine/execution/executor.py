@@ -47,8 +47,8 @@ def apply(
     """Claim the session and carry out a plan; return the summary, which is emitted too.
 
     Failed tools are in the summary; they raise nothing. Raises StalePlanError if the plan was made
-    for another state, PlanError if a call misses something that is known before the first change.
-    Nothing was written then. Raises StateError or SupersededError if the state cannot be claimed,
+    for another state, and PlanError if a call needs something that is missing; both before anything
+    is written. Raises StateError or SupersededError if the state cannot be claimed,
     SupersededError or StoreError if outcomes could not be recorded.
 
         summary = apply(plan, config, session, operations, emit=print)
@@ -155,8 +155,8 @@ class _Run:
                     return
 
     def _start(self, step: Step) -> None:
-        # The removal of a replace must not run once its creation was given up: the tool would only
-        # be gone.
+        # If the creation of a replace cannot follow, its removal must not run: it would leave the
+        # user without the resource.
         if self._results.has_failed_or_skipped(step.address):
             self._abandon(step)
             return
@@ -212,8 +212,8 @@ class _Run:
         self._pool.submit(job)
 
     def _begin(self, job: Job) -> None:
-        # By the call, not by the plan: the second step of a replace is recorded as a create, since
-        # after a crash the old resource is gone and only the new one is unfinished.
+        # The record names the call, not the planned action: the second step of a replace is a
+        # create, since after a crash the old resource is gone and only the new one is unfinished.
         creating = job.call is Action.CREATE
         entry = self._jobs.entry(job.change, None) if creating else None
         job.begin_ticket = self._session.begin(

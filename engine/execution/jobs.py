@@ -49,8 +49,8 @@ class Job(msgspec.Struct, eq=False):
     `built` is the Struct of `options`. `timeout` is in seconds. `resource` is what to update or
     delete. `predicted` are the outputs that the plugin expects. `has_identity` is true if the
     resource can be found without its ID. A job with `lookup_only` only reads, to find out whether a
-    new resource exists already; for any other one `begin_ticket` and `token` are set before a
-    worker gets it.
+    new resource exists already; every other job has its `begin_ticket` and `token` before a worker
+    gets it.
     """
 
     step: Step
@@ -127,7 +127,7 @@ class JobBuilder:
 
         Raises DtmError if the action would be worse than planned, or if the options do not fit.
         """
-        # Planned with real values: deciding again would give the same result.
+        # The plan knew all values, so deciding again would give the same result.
         if change.after is None or not has_unknown(change.after):
             return change
         spec = self.specs[change.address]
@@ -174,8 +174,8 @@ class JobBuilder:
             )
         job = self._job(step, change, options)
         predicted = self._operations.predict(step.address, options, job.resource)
-        # Predicted again, with real values: the prediction of the plan may be UNKNOWN, and then it
-        # cannot show whether a lost call has taken effect.
+        # Predict again with real values: the prediction of the plan may be UNKNOWN, which cannot
+        # show whether a call without an answer has taken effect.
         job.predicted, job.lookup_only = known_outputs(predicted), self._was_not_looked_up(change)
         return job
 
@@ -199,9 +199,9 @@ class JobBuilder:
 
     def build_removal(self, step: Step, change: Change) -> Job:
         """Return the job for a delete. Raises DtmError if it needs a secret that is missing."""
-        return self._job(step, change, self.ending_options(change))
+        return self._job(step, change, self.removal_options(change))
 
-    def ending_options(self, change: Change) -> Attributes:
+    def removal_options(self, change: Change) -> Attributes:
         """Return the recorded options with real secrets; without an entry those of the config.
 
         Raises DtmError if a secret is missing.
@@ -237,7 +237,7 @@ class JobBuilder:
         )
 
     def check(self) -> None:
-        """Raise PlanError with all that is missing: decisions for `--resolve`, and `missing`."""
+        """Raise PlanError for missing `--resolve` decisions and for the problems of `missing`."""
         undecided = [
             change
             for change in self.changes.values()
@@ -261,10 +261,10 @@ class JobBuilder:
                 texts += self._operations.missing_requirements(change.address, change.after)
                 absent = self._operations.missing_inputs(change.address, change.after)
             if change.action in REMOVING:
-                # Ending a tool uses its recorded options, which may need another program or
+                # A removal uses the recorded options, which may need another program or
                 # credential.
                 texts += self._operations.missing_requirements(
-                    change.address, self.ending_options(change)
+                    change.address, self.removal_options(change)
                 )
         except DtmError as error:
             return [Problem(where, error.message, error.hint)]
@@ -315,7 +315,7 @@ def record_moves(plan: Plan, session: Session) -> None:
 
 
 def record_outputs(jobs: JobBuilder, session: Session) -> dict[str, DtmError]:
-    """Record the root outputs with real values; return the errors of those without one.
+    """Record the root outputs with real values; return the errors of those that do not resolve.
 
     An output that needs a tool that was not applied keeps its recorded value.
     """

@@ -44,8 +44,8 @@ class ReadRequest(msgspec.Struct, frozen=True):
     """One read to be made.
 
     `resource` is the recorded one, None to look the tool up by its identity. `timeout` is in
-    seconds. `recorded` are the recorded options, if the config has others; if the resource differs
-    from the recorded one, it is read by them, too.
+    seconds. `recorded` are the recorded options if the config has others, else None. They are for a
+    second read, in case the first one returns a resource that differs from the recorded one.
     """
 
     address: Address
@@ -111,7 +111,7 @@ class _RequestCollector:
             self.found.append(request)
 
     def _entry_request(self, entry: StateEntry, spec: ToolSpec | None) -> ReadRequest | None:
-        """Return the read of a recorded tool, None if it has nothing to look it up by."""
+        """Return the read of a recorded tool, None if it has neither a resource nor an identity."""
         resource, resolution = entry.resource, self._resolutions.get(entry.address)
         if resource is None:
             if entry.pending and resolution and resolution.kind is ResolutionKind.ADOPT:
@@ -127,8 +127,8 @@ class _RequestCollector:
         options = self._resolved_options(spec)
         if isinstance(options, Unknown):
             return None
-        # Nothing to look it up by. The executor tries again before the create, see
-        # `Job.lookup_only`.
+        # The tool has no identity, or an unknown one. If it is unknown, the executor looks the tool
+        # up before the create, see `Job.lookup_only`.
         if self._operations.identity(spec.address, options) in (None, UNKNOWN):
             return None
         return ReadRequest(
@@ -138,11 +138,11 @@ class _RequestCollector:
     def _options(
         self, entry: StateEntry, wanted: Attributes | Unknown
     ) -> tuple[Attributes, Attributes | None]:
-        """Return the options to read a recorded tool with, and those for a second read, if needed.
+        """Return the options to read a recorded tool with, and those for a second read or None.
 
-        The first are those of the config, unless they identify another resource than the recorded
-        ones. The second are the recorded ones, if they differ and there is a recorded resource to
-        compare with.
+        The first read uses the options of the config, unless they identify another resource than
+        the recorded options do. The second read uses the recorded options. It is needed if they
+        differ from those of the config and there is a recorded resource to compare with.
         """
         memory = self._memory
         if isinstance(wanted, Unknown):
@@ -152,8 +152,8 @@ class _RequestCollector:
             return wanted, None
         recorded = memory.recall_available(entry, wanted)
         identity = partial(self._operations.identity, entry.address)
-        # The new options identify another resource. Read with them, the recorded one would seem to
-        # be gone, and nothing would ever delete it.
+        # The new options identify another resource. A read with them would not find the recorded
+        # one, which would seem to be gone, and nothing would ever delete it.
         if identity(wanted) != identity(recorded):
             return recorded, None
         comparable = entry.resource is not None and entry.pending is None
@@ -245,7 +245,8 @@ class _ResourceReader:
 class _ReaderPool:
     """Threads that share a list of requests.
 
-    A call that is given up loses its slot to a new thread, and its result is ignored.
+    Each thread has a slot number. If its call is given up, a new thread with a new slot takes its
+    place, and a late result is ignored.
     """
 
     def __init__(
@@ -259,7 +260,7 @@ class _ReaderPool:
         # The thread that pops a slot decides its outcome. `dict.pop` is atomic, so a call that ends
         # while it is given up is counted once.
         self._running: dict[int, Call] = {}
-        # Never reused: a late thread must not pop the slot of a newer call.
+        # Slots are never reused: a late thread must not pop the slot of a newer call.
         self._slots = count()
         self._threads = 0
         self._ended = Condition()

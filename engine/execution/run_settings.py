@@ -29,7 +29,7 @@ class StopRequest:
         self._wake: Callable[[], object] = lambda: None
 
     def request(self) -> None:
-        """Raise the level by one. A signal handler may call this, even while it is running."""
+        """Raise the level by one. A signal handler may call this, even during another call."""
         self.level += 1
         self._wake()
 

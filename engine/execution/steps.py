@@ -1,7 +1,7 @@
 """The steps of a plan and their order.
 
-A replace has two steps. If a tool that depends on the replaced one is replaced too, it is removed
-before it and created after it.
+A replace has two steps. If `b` depends on `a` and both are replaced, the order is: remove `b`,
+remove `a`, create `a`, create `b`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _add_removal_edges(edges: Edges, changes: Changes, state: State) -> None:
 def _dependents_first(edges: Edges, changes: Changes, state: State) -> Edges:
     """Return edges: a removed tool waits for tools that are changed to no longer depend on it.
 
-    Such a change may fail, and the tool that was to be changed still needs the other one then.
+    If such a change fails, the tool still needs the one that was to be removed.
     """
     preferred: Edges = {}
     for address, change in changes.items():

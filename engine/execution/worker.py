@@ -50,7 +50,8 @@ class JobStatus(Enum):
 class Started(msgspec.Struct, frozen=True):
     """The message that a call is about to be made.
 
-    `at` and `deadline` are times of the clock; `GRACE` seconds after the latter it is given up.
+    `at` and `deadline` are times of the clock. The call is given up `GRACE` seconds after its
+    deadline.
     """
 
     job: Job

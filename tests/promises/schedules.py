@@ -7,11 +7,11 @@ Every store call of every session is one step. Between two steps any session may
 and followed by a new one. A call may lose its answer before or after its effect, or take effect
 long after its sender gave up. Checked after every step:
 
-  I1  a reader always sees all that was acknowledged, or seen by an earlier reader
+  I1  a reader sees everything that was acknowledged, and everything that an earlier reader saw
   I2  once the claim of a session is durable, no earlier session gets anything acknowledged
   I3  a reader without a lock sees a prefix of what was committed
   I4  at the end a new session succeeds without help
-  I5  a session claims the state that it read, and never takes it for one that dtm did not write
+  I5  a session claims the state that it has read, and no reader reports a replacement by hand
 
 The sessions run in threads that take turns, so a seed always gives the same schedule.
 """
@@ -235,7 +235,7 @@ class Journal:
         return entry is not None and entry.pending is None and entry.resource is not None
 
     def check(self, state: State) -> None:
-        """Check that nothing durable is missing; whatever can be seen is durable from now on."""
+        """Check that nothing durable is missing; what this state shows is durable from now on."""
         missing = [item for item in self.durable if self.seen(item, state) is False]
         assert not missing, f"I1: lost {missing[:3]}"
         for item in self.tried:
@@ -393,14 +393,14 @@ class Schedule:
 
 def run_schedule(schedule: Schedule) -> Journal:
     """Run one schedule. Raises AssertionError if an invariant is violated."""
-    rng, run_session, reader = schedule.rng, list[Actor](), None
+    rng, sessions, reader = schedule.rng, list[Actor](), None
     steps, bursts = rng.choice([(120, (0, 1, 1)), (40, (1, 1, 2, 3, 20))])
     for _ in range(rng.randrange(steps // 3, steps)):
-        while len(run_session) < 3:
-            run_session.append(Actor(schedule.run_session))
+        while len(sessions) < 3:
+            sessions.append(Actor(schedule.run_session))
         if reader is None and rng.random() < 0.2:
             reader = Actor(schedule.read)
-        chosen = rng.choice([*run_session, reader] if reader else run_session)
+        chosen = rng.choice([*sessions, reader] if reader else sessions)
         if chosen is not reader and rng.random() < 0.03:
             chosen.kill()
             schedule.kills += 1
@@ -409,15 +409,15 @@ def run_schedule(schedule: Schedule) -> Journal:
             schedule.journal.check(schedule.read_now())
         else:
             _step(schedule, chosen, bursts)
-        run_session = [actor for actor in run_session if not actor.ended]
+        sessions = [actor for actor in sessions if not actor.ended]
         reader = None if reader and reader.ended else reader
-    for actor in [*run_session, reader] if reader else run_session:
+    for actor in [*sessions, reader] if reader else sessions:
         actor.kill()
     return _run_last_session(schedule)
 
 
 def _step(schedule: Schedule, actor: Actor, bursts: Sequence[int]) -> None:
-    """Run a few steps, or so many that others sleep during a whole session."""
+    """Run a few steps of an actor, or so many that its whole session runs while others sleep."""
     for _ in range(schedule.rng.choice(bursts)):
         before = schedule.network.effects
         actor.step()

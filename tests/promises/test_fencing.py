@@ -123,7 +123,7 @@ def force_unlocked(site: Site) -> None:
     site.run("b@there", "b")
 
 
-def finished_compacted_and_a_third(site: Site) -> None:
+def force_unlocked_and_two_sessions_ended(site: Site) -> None:
     site.force_unlock()
     site.run("b@there", "b")
     site.run("c@there", "c")
@@ -147,7 +147,7 @@ def slept_through_its_lease(site: Site) -> None:
 
 TAKE_OVERS: list[Callable[[Site], None]] = [
     force_unlocked,
-    finished_compacted_and_a_third,
+    force_unlocked_and_two_sessions_ended,
     without_a_lock,
     slept_through_its_lease,
 ]
@@ -245,7 +245,7 @@ def test_a_refused_compaction_loses_nothing(log: str) -> None:
 
 
 class DelayedStore:
-    """A store whose requests can be delayed: they arrive when the test makes them."""
+    """A store whose requests can be delayed: they arrive when the test calls those in `late`."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store, self.lose, self.late = store, False, list[Callable[[], object]]()
@@ -297,7 +297,7 @@ def test_a_held_lock_refuses_others_and_readers_see_the_holder(log: str) -> None
 
 
 def test_a_superseded_apply_stops_and_saves_its_running_call() -> None:
-    """The state is lost during the create call of a."""
+    """Another session claims the state during the create call of `a`."""
     bench, saved = Bench(), dict[str, bytes]()
 
     def take_over() -> None:

@@ -101,7 +101,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 
 def address(name: str) -> str:
-    """Return the address of a name: the plugin `plain` has closed outputs, `open` open ones."""
+    """Return the address of a name: the plugin is `plain`, or `open`, which declares no outputs."""
     return f"{'open' if name in 'be' else 'plain'}.{name}"
 
 

@@ -130,7 +130,7 @@ def test_an_option_that_became_secret_is_not_a_change() -> None:
     assert (change.action, change.rewrite) == (Action.KEEP, True)
 
 
-# What a secret would name
+# Names that contain a secret
 
 
 def test_a_resource_named_by_a_secret_output_is_refused() -> None:
@@ -190,7 +190,7 @@ def test_an_id_with_a_secret_is_not_recorded_but_identified() -> None:
 
 
 class NeedsOption(Blind):
-    """A plugin that needs an option for a delete and reports it as missing."""
+    """A plugin that reads an option to find out which program is missing."""
 
     def missing_requirements(self, options: Any) -> list[str]:
         return [

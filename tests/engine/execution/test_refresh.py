@@ -165,7 +165,7 @@ NAMED = Secret("x-old.txt", ("text x-[[ env T ]].txt",))
         (None, {}, "read"),
     ],
 )
-def test_a_resource_named_by_a_secret_needs_a_recorded_one(
+def test_reading_a_secret_name_needs_its_old_value(
     wanted: Any, env: dict[str, str], outcome: str
 ) -> None:
     system = system_with("x-old.txt", "x-new.txt", "y.txt")

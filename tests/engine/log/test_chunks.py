@@ -37,7 +37,7 @@ def test_a_failed_chunk_write_loses_no_acknowledged_record(
         background=background,
         save_fallback=lambda name, _data: name,
     )
-    with (  # noqa: PT012 - where it ends is not said
+    with (  # noqa: PT012 - any of these calls may raise
         pytest.raises((DtmError, MemoryError)),
         open_session(
             StateStore(store, "k", environment),

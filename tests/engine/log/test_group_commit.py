@@ -156,22 +156,23 @@ def test_after_an_error_all_callers_fail_and_records_are_kept(
     assert queue.rejected == [record(2), record(3)]
 
 
-def test_compaction_does_not_block_callers() -> None:
+def test_a_caller_does_not_wait_for_the_next_compaction() -> None:
     order: list[str] = []
     queue = GroupCommit(
-        lambda *_: order.append("commit"), lambda: order.append("settle"), background=False
+        lambda *_: order.append("commit"), lambda: order.append("compact"), background=False
     )
     queue.add(record(1)).wait()
-    assert order == ["settle", "commit"]
+    assert order == ["compact", "commit"]
     queue.close()
 
 
 def test_a_session_takes_linear_time_in_its_records(tmp_path: Path) -> None:
     """Check that the bytes of all snapshots are a bounded multiple of those of the log.
 
-    A fold waits for a log as long as the state, so each costs what was logged since the last one.
-    How many there are depends on how the records fall into batches: 4 to 8 times the log. A fold at
-    a fixed length would write 30 times at this size, a copy of the state per change 2,000 times.
+    A compaction waits until the log is as long as the state, so it writes about as many bytes as
+    were logged since the last one. In all, snapshots have 4 to 8 times the bytes of the log,
+    depending on the batches. Compactions at a fixed length of the log would write 30 times at this
+    size, a copy of the state for each change 2,000 times.
     """
 
     class Counting(LocalStore):

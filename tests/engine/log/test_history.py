@@ -29,7 +29,7 @@ def test_each_change_adds_a_snapshot_and_the_31st_deletes_one() -> None:
     )
 
 
-def test_after_a_push_of_a_lower_serial_age_decides_pruning() -> None:
+def test_pruning_goes_by_age_after_a_push_of_a_lower_serial() -> None:
     store = MemoryStore("m")
     for number in range(5):
         with new_session(store) as session:

@@ -298,7 +298,7 @@ def test_a_superseded_session_is_refused(slow: str, moves: bool) -> None:
 @pytest.mark.parametrize("log", [AUTO, INLINE])
 @pytest.mark.parametrize("call", range(1, 6))
 def test_records_of_another_snapshot_are_never_applied(log: str, call: int) -> None:
-    """A snapshot written by hand, and a crash during the claim of it."""
+    """Write a snapshot by hand, then kill the session that claims it."""
     store = MemoryStore("m")
     run(store, SEPARATE, "a")
     kept = store.read(KEY)

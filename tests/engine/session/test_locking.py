@@ -246,5 +246,4 @@ def test_the_refusal_of_an_unreadable_lock_names_the_command(background: bool) -
 
 
 def test_lock_ids_are_unique() -> None:
-    """C49."""
     assert len({new_id() for _ in range(100_000)}) == 100_000

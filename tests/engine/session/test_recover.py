@@ -247,7 +247,7 @@ def test_a_late_begin_record_is_cancelled_by_the_rescue_file(reads: bool, arrive
 
 
 def test_a_begin_record_before_a_takeover_is_cancelled() -> None:
-    """Its answer is lost, and then the head shows the claim of another session."""
+    """The answer to the begin record is lost; then the head shows the claim of another session."""
     store, saved = MemoryStore("m"), dict[str, bytes]()
     write = store.write
 

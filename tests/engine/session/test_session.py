@@ -138,13 +138,8 @@ def test_a_reader_sees_the_state_that_the_session_shows(
     assert has_same_content(read_state(StateStore(store, KEY)).state, last)
 
 
-def test_a_force_unlocked_session_is_waited_for_until_silent(
-    tmp_path: Path,
-) -> None:
-    client, killable = place("memory", tmp_path)(), KillableClient(place("memory", tmp_path)())
-    killable.client = client
-    clock = itertools.count()
-    heard: list[Event] = []
+def test_the_next_run_waits_one_lease_for_a_killed_session(tmp_path: Path) -> None:
+    client, clock, heard = place("memory", tmp_path)(), itertools.count(), list[Event]()
     killable = KillableClient(client)
     with suppress(BaseException), new_session(killable.store) as session:
         session.begin(Address("data", "a"), Action.CREATE).wait()
@@ -454,13 +449,13 @@ def _sealed(client: Client) -> None:
     """Leave a state whose last run died after sealing the log, before writing the snapshot."""
     killable = KillableClient(client)
 
-    def drop_lock(key: str) -> None:
+    def die(key: str) -> None:
         if key == KEY:
             killable.kill()
 
     with suppress(ProcessKilled), new_session(killable.store) as session:
         create_tool(session, "b")
-        killable.store.before = drop_lock
+        killable.store.before = die
 
 
 def test_a_foreign_snapshot_over_a_sealed_log_keeps_the_records() -> None:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 MAKE = 'echo "$DTM_ADDRESS SIZE $DTM_TOKEN" >> effects.log'
-"""One write creates the whole resource, so a killed command has created it or has not."""
+"""One write creates the whole resource, so a killed command never leaves a part of it."""
 READ = (
     """grep "^$DTM_ADDRESS " effects.log | tail -n 1 """
     """| sed -n 's/^[^ ]* \\([0-9][0-9]*\\) .*/{"size": \\1}/p'"""
@@ -71,7 +71,7 @@ AFTER = [
     _tool(REPOSITORY, "service", 2, "file.same"),
     _tool(REPOSITORY, "second", 1, "file.edit, command.fresh"),
 ]
-"""Twelve addresses over both: 3 created, 3 updated, 1 replaced, 3 deleted, 2 kept."""
+"""The twelve tools of BEFORE and AFTER: 3 created, 3 updated, 1 replaced, 3 deleted, 2 kept."""
 
 
 def write_config(folder: Path, tools: list[str], settings: str = "") -> None:

@@ -195,8 +195,8 @@ def entry_from_form(
 ) -> StateEntry:
     """Return the entry of a stored form.
 
-    `known` maps dotted addresses to Addresses that exist already. `has_no_dollar_keys`: no key of the
-    form starts with `$`, so that values need no conversion. Raises StateError with the tool.
+    `known` maps dotted addresses to Addresses that exist already. `has_no_dollar_keys`: no key of
+    the form starts with `$`, so that values need no conversion. Raises StateError with the tool.
     """
     problem = name_problem(form.name) or instance_problem(form.instance)
     if problem:

@@ -137,9 +137,9 @@ def _resolve_app(section: Section, scope: Scope, templates: Mapping[str, _Templa
 
 
 def _unsettled(app: Attributes) -> Iterator[tuple[ValuePath, type]]:
-    """Yield the paths in the structure of an app whose value is secret or not known yet.
+    """Yield the paths in the structure of an app that have an `UNSETTLED` value, and its type.
 
-    The structure decides which tools exist, so it must be known before any output is.
+    The structure decides which tools exist, so dtm needs it before it knows any output.
     """
     for key in ("name", "type", "spec", "repo", "repoTemplate", "ci", "cd"):
         yield from _if_unsettled((key,), app.get(key))
@@ -288,7 +288,7 @@ class _App(msgspec.Struct, frozen=True):
             "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
             "source": {key: value for key, value in source.items() if value not in (None, "")},
         }
-        # A delivery deploys one image. Of several builds, the first one with an image counts.
+        # A delivery deploys one image: that of the first build that has one.
         images = [
             _without_password(build.options["imageRepo"])
             for build in self.ci

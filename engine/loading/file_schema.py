@@ -15,14 +15,14 @@ import msgspec
 from engine.schema import Field, Options
 
 LATER: Final = frozenset({"plugins", "moved", "removed", "import"})
-"""Top-level keys of later versions. They are refused: to ignore them silently would be worse."""
+"""Top-level keys of later versions. If dtm ignored them, users would not notice."""
 
 
 class LifecycleSection(Options, frozen=True, kw_only=True):
     """Protections of a tool."""
 
     prevent_destroy: Annotated[
-        bool, Field("refuse every plan that would delete or replace it", example=True)
+        bool, Field("refuse every plan that would delete or replace the tool", example=True)
     ] = False
 
 
@@ -106,7 +106,7 @@ class ValidationSection(Options, frozen=True, kw_only=True):
     min: Annotated[float | None, Field("the minimum, or the minimum length", example=1)] = None
     max: Annotated[float | None, Field("the maximum, or the maximum length", example=9)] = None
     message: Annotated[
-        str, Field("the error message to show instead", example="must be a version like v1")
+        str, Field("the error message if a rule is broken", example="must be a version like v1")
     ] = ""
 
 

@@ -22,7 +22,7 @@ KEYS: Final = file_schema.ConfigFile.__struct_encode_fields__
 _LISTS: Final = frozenset({"tools", "apps", "pipelineTemplates"})
 _MAPS: Final = frozenset({"config", "vars", "variables", "outputs"})
 _FILES: Final = {"varFile": True, "toolFile": False}
-"""The keys that name further files. True if such a file holds only variables."""
+"""The keys that name further files. True if such a file may hold variables without `vars:`."""
 
 
 class Section(msgspec.Struct):
@@ -118,7 +118,7 @@ def read_files(path: Path, cwd: Path, report: Report) -> Files:
         ):
             files.parsed[found] = file
             pending += _named_files(files, file)
-    # Only when all files are read: a later file may name an earlier one under `varFile`.
+    # This waits until all files are read: a later file may name an earlier one under `varFile`.
     for found, file in files.parsed.items():
         _add_sections(files, file, bare=found in bare)
     return files

@@ -77,7 +77,7 @@ def _load(
     settings = read_settings(files, scope, state_url, backends)
     checker = _check_tools(files, scope, catalog)
     tools, outputs = checker.finish(), dict(_outputs(files, scope, checker))
-    # Not after another problem: the tools may be in a file that could not be read.
+    # Only if there is no other problem: the tools may be in a file that could not be read.
     if not report.problems and not {"tools", "apps"} & files.sections.keys():
         report.add(
             files.display_path(source.cwd / source.path),
@@ -122,7 +122,7 @@ def _warn_of_incomplete_references(files: Files, tools: Collection[str]) -> None
 
 
 def _outputs(files: Files, scope: Scope, checker: ToolChecker) -> Iterator[tuple[str, Value]]:
-    """Yield the root outputs, rendered; report references that lead nowhere."""
+    """Yield the root outputs, rendered; report references to a missing tool or output."""
     for name, section in files.entries("outputs", "output").items():
         value, faults = decode_option(
             scope.render(section.value), shapes.AnyType(), (name,), "output"
@@ -130,13 +130,13 @@ def _outputs(files: Files, scope: Scope, checker: ToolChecker) -> Iterator[tuple
         for fault in faults:
             scope.report.add(section.place.at(), fault.message, fault.hint)
         for _ in checker.targets(value, value, ToolEntry(value, section.place)):
-            pass  # Iterating reports the references that lead nowhere.
+            pass  # Iterating reports the wrong references.
         yield name, value
 
 
 def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     """Return a hex hash of everything that a plan depends on."""
-    # Without `where`: a new comment or empty line must not change the digest.
+    # `where` is left out: a new comment or empty line must not change the hash.
     parts = [
         (tool.address, tool.options, tool.depends_on, tool.lifecycle, tool.timeouts)
         for tool in tools
@@ -144,8 +144,8 @@ def _digest(tools: tuple[ToolSpec, ...], outputs: Mapping[str, Value]) -> str:
     data = msgspec.json.encode([parts, outputs], order="deterministic")
     digest = hashlib.sha256(data)
     if b'"sources"' in data:  # a field of Secret
-        # The digest is written to the state. A fast hash of a config that holds little more than a
-        # short secret could be searched for that secret.
+        # The hash is recorded in the commit log. If it were fast to compute, a reader of the log
+        # could find a short secret by trying all values.
         return hashlib.scrypt(
             digest.digest(), salt=b"dtm config", n=2**13, r=8, p=1, dklen=32
         ).hex()

@@ -29,7 +29,7 @@ from engine.values import Attributes, Secret, Unknown, Value, find_leaves
 
 
 def plain_url(url: str) -> StateSettings:
-    """Return the URL unparsed, as the option `url`, for callers that parse URLs themselves."""
+    """Return settings with the unparsed URL as the option `url`; the caller parses it later."""
     return StateSettings("url", {"url": url}, source="config")
 
 

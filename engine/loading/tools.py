@@ -44,7 +44,7 @@ UNSETTLED: Final[frozenset[type]] = frozenset({Reference, Interpolation, Secret}
 
 
 def describe_unsettled(key: str, kinds: Collection[type]) -> tuple[str, str]:
-    """Return the message and hint for a key whose value has one of the `UNSETTLED` types."""
+    """Return the message and the hint of the problem that a key has an `UNSETTLED` value."""
     if Secret in kinds:
         return (
             f'key "{key}" cannot use a secret: its value is stored and shown in plain text',
@@ -124,7 +124,7 @@ class ToolChecker(msgspec.Struct):
             self._tools[address] = _Tool(entry, options, tool.depends_on, lifecycle, timeouts)
 
     def _decode_entry(self, entry: ToolEntry) -> file_schema.ToolSection | None:
-        """Decode the entry key by key and report problems. None without name and instanceID."""
+        """Decode the entry key by key; report problems. None if name or instanceID is wrong."""
         if not isinstance(entry.value, dict):
             kind = describe_kind(entry.value)
             message = f"a tool must be a map with name, instanceID and options, not {kind}"
@@ -136,7 +136,7 @@ class ToolChecker(msgspec.Struct):
         sound = {key: item for key, item in known.items() if key not in wrong}
         if not all(isinstance(sound.get(key), str) for key in ("name", "instanceID")):
             return None
-        # Taken undecoded: `_decode_options` decodes them by the Struct of the plugin.
+        # The options stay undecoded: `_decode_options` decodes them by the Struct of the plugin.
         options = get_by_spelling(entry.value, "options")
         return msgspec.structs.replace(
             build({**sound, "options": {}}, file_schema.ToolSection),
@@ -144,7 +144,10 @@ class ToolChecker(msgspec.Struct):
         )
 
     def _unsettled_keys(self, entry: ToolEntry, known: Attributes) -> set[str]:
-        """Find the keys other than `options` with a value that is unknown or secret; report it."""
+        """Return the keys with an Unknown or `UNSETTLED` value; report the `UNSETTLED` ones.
+
+        `options` may have such values and is left out.
+        """
         found: set[str] = set()
         for key, item in known.items():
             kinds = {type(leaf) for leaf in iter_leaves(item)} if key != "options" else set[type]()

@@ -1,7 +1,12 @@
 """The sources of a variable's value, and their precedence.
 
-From the weakest to the strongest: the default under `variables:`, DTM_VAR_<name>, `vars:` and
-the files named by varFile, --var-file, --var.
+From the weakest to the strongest:
+
+    1. the default under `variables:`
+    2. the environment variable DTM_VAR_<name>
+    3. `vars:`, and the files that `varFile` names
+    4. the files that --var-file names
+    5. --var
 """
 
 from __future__ import annotations
@@ -68,7 +73,7 @@ def look_up(
     *,
     structured: bool,
 ) -> Value:
-    """Look up a variable in flags, files of variables and the environment; None if it is absent.
+    """Look up a variable in --var, --var-file and the environment; return None if it is absent.
 
     Used for a secret whose variable is no longer in the configuration. A value from a flag or the
     environment is text, or is parsed as a map if `structured`.
@@ -177,7 +182,7 @@ def _bind_declarations(found: _Bindings, files: Files) -> None:
     for name, section in files.entries("variables", "variable").items():
         attributes = _declaration(name, section, files.report)
         if attributes is None:
-            # Bound to UNKNOWN: the declaration is reported, its uses must not be reported as well.
+            # The declaration is reported. UNKNOWN prevents further problems where it is used.
             found.declared[name] = Declaration(where=section.place.at)
             found.bound[name] = Binding(UNKNOWN)
             continue

@@ -80,8 +80,8 @@ class Binding(msgspec.Struct, frozen=True):
 def bind_text(text: str, declared: Declaration, where: str) -> Binding:
     """Parse a value from the command line or the environment; `where` names its source.
 
-    The text is parsed as a list or map only if the variable is declared as one, and as a scalar
-    otherwise. Raises ConfigError.
+    If the variable is declared as a string, the text is the value. If it is declared as a list or
+    map, the text is parsed as YAML. Otherwise it is parsed as a scalar. Raises ConfigError.
     """
     # Without a declaration, `--var tag=[a` is a text that begins with a bracket, not broken YAML.
     if declared.type == "string":
@@ -94,7 +94,7 @@ def bind_text(text: str, declared: Declaration, where: str) -> Binding:
 
 
 class _VariableUse(msgspec.Struct, frozen=True):
-    """One expression that uses a variable. `optional`: it has a `default` for an absent one."""
+    """One expression that uses a variable. `optional`: it has a `default`, even an empty one."""
 
     expression: Expression
     optional: bool
@@ -197,7 +197,7 @@ class Scope(msgspec.Struct):
             case Interpolation():
                 return value.parts
             case Secret():
-                # Each piece keeps the sources of the secret, so that it can be recalled alone.
+                # Each piece keeps the sources of the secret, so that dtm can look it up alone.
                 inner = self._pieces(part, value.value)
                 return [
                     replace(value, value=piece) if isinstance(piece, str) else piece
@@ -299,7 +299,7 @@ class Scope(msgspec.Struct):
         return self._value_at(value, path, dotted, use)
 
     def _value_at(self, value: Value, path: list[str], name: str, use: _VariableUse) -> Value:
-        """Return the value at a path inside a variable; it inherits the secrets around it."""
+        """Return the value at a path inside a variable. Inside a secret, it is a Secret, too."""
         secrets: list[Secret] = []
         for index, step in enumerate(path):
             # A value inside a secret is a secret, too: the secrets on the way are collected.
@@ -394,7 +394,7 @@ def _merge_secrets(value: Value, around: Iterable[Secret]) -> Secret:
 
 
 def _items_by_name(value: Value) -> Mapping[str, Value]:
-    """Return what a dotted name may continue with: keys of a map, positions of a list."""
+    """Return the items that a dotted name can select: by key in a map, by index in a list."""
     match value:
         case dict():
             return value

@@ -1,7 +1,8 @@
 """The reference page of the Python API, rendered from docstrings by griffe2md.
 
 mkdocstrings would render the same docstrings only while the site is built. This page is a file like
-the other generated ones: it can be read in the repository, and `generate.py --check` keeps it.
+the other generated ones: it can be read in the repository, and `generate.py --check` finds out if
+it is stale.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def _declaration(found: Class) -> str:
     bases = f"({', '.join(map(str, found.bases))})" if found.bases else ""
     lines = [f"class {found.name}{bases}:"]
     for name, member in found.members.items():
-        # `__init__` sets the instance attributes, which its signature shows.
+        # Instance attributes are left out: the signature of `__init__` shows them.
         field = member.is_attribute and (member.annotation or "class-attribute" in member.labels)
         if field and not name.startswith("_") and not member.has_docstring:
             value = "" if member.value is None else f" = {member.value}"

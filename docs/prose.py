@@ -1,8 +1,8 @@
 """Check the words: banned words and openings, internal words in messages, lengths of names.
 
 Without arguments the whole repository is checked. Problems are listed as `file:line: problem`, and
-the exit code is 1. The rules and the glossary are in docs/explanation/glossary.md and
-CONTRIBUTING.md; `tests/test_prose.py` plants one sentence for each rule.
+the exit code is 1. The glossary is docs/explanation/glossary.md. `tests/test_prose.py` plants one
+sentence for each rule.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ OPENINGS: Final = re.compile(r"(What|Who|Whoever|Whose|Whether|That|Says?|Tells?
 INTERNAL: Final = re.compile(
     r"\b(chunks?|swap(ped|s)?|replay(ed|s)?|begin record|log head)\b", re.I
 )
-"""Words of the engine's inside: a message to a user may not contain them."""
+"""Words that only maintainers know: a message to a user may not contain them."""
 
 FIRST_PERSON: Final = re.compile(r"(?<![\w/.'-])I(?![\w/.'-])(?! \w+ [a-z]+ 0)")
 

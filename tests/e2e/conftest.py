@@ -26,10 +26,10 @@ outputs:
 """A config of two tools. The second one depends on the first."""
 
 
-def listen() -> None:
-    """Accept signals in a process that is about to start dtm.
+def accept_signals() -> None:
+    """Accept Ctrl-C and hang-ups in a process that is about to start dtm.
 
-    Tests that run in the background inherit that Ctrl-C and hang-ups are ignored.
+    If the tests run in the background, they ignore both signals, and dtm would inherit that.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -94,7 +94,7 @@ class Runner:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
-                preexec_fn=listen,
+                preexec_fn=accept_signals,
             )
         self.started.append(process)
         return process

@@ -1,4 +1,4 @@
-"""The debug log of real commands: complete, without secrets, and free of charge while it is off."""
+"""The debug log of real commands: complete, without secrets, and not even imported while off."""
 
 import re
 import subprocess

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Runner, Write, listen
+from tests.e2e.conftest import Runner, Write, accept_signals
 from tests.e2e.test_commands import wait_for
 
 FAILING = """
@@ -113,7 +113,7 @@ def test_ctrl_c_before_the_first_change_stops_at_once(dtm: Runner, config: Write
     dtm("lock")
 
 
-def left_orderly(dtm: Runner) -> None:
+def assert_orderly_end(dtm: Runner) -> None:
     assert dtm("lock") == "The state is not locked.\n"
     assert (
         "UNFINISHED" in (listed := dtm("state", "list"))
@@ -130,7 +130,7 @@ def test_closed_terminal_acts_like_one_ctrl_c(hang_ups: int, dtm: Runner, config
     config(SLOW + AFTER)
     child, terminal = pty.fork()
     if child == 0:
-        listen()
+        accept_signals()
         os.chdir(dtm.folder)
         os.execve(sys.executable, [sys.executable, "-m", "dtm", "apply", "-y"], dtm.env)
     wait_for(dtm.folder / "begun")
@@ -139,7 +139,7 @@ def test_closed_terminal_acts_like_one_ctrl_c(hang_ups: int, dtm: Runner, config
         time.sleep(0.1)
         os.kill(child, signal.SIGHUP)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
-    left_orderly(dtm)
+    assert_orderly_end(dtm)
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
@@ -154,7 +154,7 @@ def test_closed_pipe_acts_like_one_ctrl_c(flags: list[str], dtm: Runner, config:
         wait_for(dtm.folder / "begun")
         os.close(reading)
         assert run.wait(30) == 130
-    left_orderly(dtm)
+    assert_orderly_end(dtm)
 
 
 def test_closed_pipe_leaves_no_lock(dtm: Runner, config: Write) -> None:

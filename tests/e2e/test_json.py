@@ -1,4 +1,4 @@
-"""Lines of --json: each matches the published schema, for every command and every end."""
+"""Lines of --json match the published schema, also for wrong arguments."""
 
 import json
 import os

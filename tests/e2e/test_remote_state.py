@@ -36,9 +36,10 @@ State = Callable[..., str]
 
 @pytest.fixture
 def state(dtm: Runner, request: pytest.FixtureRequest) -> State:
-    """Write config.yaml with a new state of that kind and these tools.
+    """Return a function that writes config.yaml with a new state and the given tools.
 
-    More settings as `lock={...}`.
+    `kind` is that of the lock, or `kubernetes`. `settings` are further keys of `state`, such as
+    `lock={...}`. The function returns the name of the bucket or namespace.
     """
 
     def write(kind: str, tools: str = TWO, **settings: object) -> str:
@@ -186,7 +187,7 @@ def test_missing_bucket_is_created_on_request(dtm: Runner, state: State, cloud: 
     assert f"Created bucket {bucket}-new" in made
     assert f"Created table {bucket}-new" in made
     assert '"dynamodb:PutItem"' in made
-    assert "Made" not in dtm("init", "--create")
+    assert "Created" not in dtm("init", "--create")
     dtm("apply", "-y")
 
 
@@ -210,7 +211,7 @@ def test_new_namespace_is_announced(dtm: Runner, state: State) -> None:
     assert f"(and namespace {namespace} if it is missing)" in output
 
 
-def test_breaking_a_terraform_lock_says_that_it_goes_on(dtm: Runner, state: State) -> None:
+def test_broken_terraform_lock_does_not_stop_its_holder(dtm: Runner, state: State) -> None:
     state("dynamodb")
     written = (dtm.folder / "config.yaml").read_text("utf-8").splitlines()[0]
     opened = s3.open_backend(json.loads(f"{{{written}}}")["state"]["options"], dtm.folder, {})
@@ -247,7 +248,7 @@ def forbidding() -> Iterator[str]:
     server.server_close()
 
 
-def at(dtm: Runner, endpoint: str) -> None:
+def use_endpoint(dtm: Runner, endpoint: str) -> None:
     dtm.env |= {"AWS_ACCESS_KEY_ID": "AKIAOFSOMEBODY", "AWS_SECRET_ACCESS_KEY": "t0psecret"}
     options = {"bucket": "b", "key": "k", "region": "eu-west-1", "endpoint": endpoint}
     (dtm.folder / "config.yaml").write_text(
@@ -256,7 +257,7 @@ def at(dtm: Runner, endpoint: str) -> None:
 
 
 def test_denied_request_names_permission_and_user(dtm: Runner, forbidding: str) -> None:
-    at(dtm, forbidding)
+    use_endpoint(dtm, forbidding)
     for command in (["plan"], ["apply", "-y"], ["lock"], ["init"]):
         output = dtm(*command, code=1)
         assert "s3:GetObject is denied to access key ...BODY from the environment" in output
@@ -265,7 +266,7 @@ def test_denied_request_names_permission_and_user(dtm: Runner, forbidding: str) 
 
 
 def test_unreachable_endpoint_is_one_error_line(dtm: Runner) -> None:
-    at(dtm, "http://127.0.0.1:1")
+    use_endpoint(dtm, "http://127.0.0.1:1")
     output = dtm("plan", code=1)
     assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused" in output
     assert "to create" not in output

@@ -16,9 +16,9 @@ DRIFT: Final = "changed outside dtm (recorded → live):"
 LIVE: Final = "recorded → live:"
 INPUTS: Final = "changed inputs (recorded → now):"
 MAX_DIFF: Final = 60
-"""The number of lines of one diff that are shown unless everything is."""
+"""The number of lines of one diff that are shown without -v."""
 SHORT: Final = 12
-"""The number of lines up to which a text is shown whole, with its unchanged lines."""
+"""A text of at most this many lines is shown whole, with its unchanged lines."""
 MAX_COMPARED: Final = 4_000_000
 """The largest number of line pairs that are compared.
 

@@ -54,9 +54,9 @@ class LogLine(NamedTuple):
 PULSE: Final = 10.0
 """Seconds between two lines about the same long operation."""
 SLOW_LOCK: Final = 0.4
-"""Seconds of waiting for a lock from which on the wait is reported."""
+"""Seconds of waiting for a lock after which the wait is reported."""
 MAX_NAMED: Final = 20
-"""Failures and skipped tools that a summary lists, unless the output is verbose."""
+"""The number of failures, and of skipped tools, that a summary lists without -v."""
 CONTINUE: Final = "run the same command again: it continues with what is left"
 
 
@@ -104,7 +104,7 @@ def _change(
         case ApplySkipped():
             return LogLine("warning", f"Skipped: {_skipped(event)}")
         case ActionDowngraded():
-            return LogLine("info", _milder(event))
+            return LogLine("info", _downgraded(event))
 
 
 def _notice(event: Notice | RefusalWarning | InProgress) -> LogLine:
@@ -133,8 +133,8 @@ class RunLog(msgspec.Struct):
     """Chooses the messages of a run, which depend on the events before.
 
     Long operations are reported every ten seconds. A failure is reported when it happens, and the
-    summary explains it. `dated` selects DevStream's lines for log files, otherwise a terminal shows
-    running operations by itself.
+    summary explains it. `dated` is for a log file: as in DevStream, the command and the state are
+    named at the start. In a terminal, the summary names the state.
     """
 
     everything: bool = False
@@ -196,7 +196,7 @@ class RunLog(msgspec.Struct):
         yield describe_event(event)
 
     def _errored(self, event: ApplyErrored) -> LogLine:
-        """Report that a change failed; the summary says why, where it is not scrolled away."""
+        """Report that a change failed. The reason is in the summary, so that it stays visible."""
         self._last.pop(event.address, None)
         self.failures.append(event)
         if self.cancelling:
@@ -312,7 +312,7 @@ def _stopping(event: Stopping) -> str:
     return f"Stopping: waiting for {running}; Ctrl-C again cancels {them}."
 
 
-def _milder(event: ActionDowngraded) -> str:
+def _downgraded(event: ActionDowngraded) -> str:
     """Explain why less is done than planned."""
     actual = (
         "no change is needed"

@@ -97,7 +97,7 @@ class HumanRenderer(ABC):
 
     def data(self, text: str, value: Value = None) -> None:
         """Print to stdout unchanged."""
-        del value  # for programs
+        del value  # only the JSON renderer writes it
         self.screen.out.write(self.screen.clean(text if text.endswith("\n") else f"{text}\n"))
         self.screen.out.flush()
 
@@ -140,7 +140,7 @@ class HumanRenderer(ABC):
 
     def _lines(self, said: LogLine) -> list[Line]:
         first, *rest = [printable(each) for each in self.screen.clean(said.text).split("\n")]
-        # Wrapped below itself.
+        # The leading blanks become the indent, so that a wrapped line continues below its start.
         below = [line(2 + len(each) - len(each.lstrip(" ")), each.lstrip(" ")) for each in rest]
         if said.hint:
             below.append(line(2, Span("→ ", "info"), printable(self.screen.clean(said.hint))))

@@ -182,7 +182,7 @@ def _diagnostic(
     line = describe_event(event)
     where = line.where
     if isinstance(event, events.ActionDowngraded | events.Retrying):
-        # The text of these events does not name the tool.
+        # Only the text of these events names the tool, and a program needs the address as a field.
         where = str(event.address)
     return diagnostic_line(_severity(line.level), line.message, line.hint, where, now)
 

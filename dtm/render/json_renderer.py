@@ -33,7 +33,7 @@ from engine.values import Attributes, Digest, Secret, Value, iter_leaves
 if TYPE_CHECKING:
     from dtm.app.comparison import Difference
 
-WORDS: Final = frozenset(
+FIXED_WORD_KEYS: Final = frozenset(
     {
         "type",
         "timestamp",
@@ -209,7 +209,9 @@ def _clean_texts(value: object, clean: Clean) -> object:
         case dict():
             items = cast("dict[str, object]", value).items()  # what msgspec makes of a Struct
             return {
-                name: item if name in WORDS and isinstance(item, str) else _clean_texts(item, clean)
+                name: item
+                if name in FIXED_WORD_KEYS and isinstance(item, str)
+                else _clean_texts(item, clean)
                 for name, item in items
             }
         case list():

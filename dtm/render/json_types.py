@@ -49,8 +49,8 @@ class Version(JsonLine, frozen=True, tag="version"):
 class FieldDifference(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One changed field.
 
-    `source` says what changed it. option: the user changed it. live: drift. input: a value that an
-    option refers to changed; `old` is the recorded one.
+    `source` is `option` if the user changed the option, `live` for drift, and `input` if a file or
+    template that an option names has changed. For `input`, `old` is the recorded value.
     """
 
     path: list[str | int]

@@ -63,7 +63,7 @@ class RunProgress(msgspec.Struct):
     spinner: Spinner = msgspec.field(default_factory=lambda: Spinner("dots"))
 
     def update(self, event: Event, sentence: str = "") -> None:
-        """Take an event in. `sentence` names the lock holder for a LockWaiting."""
+        """Update the progress from an event. `sentence` names the lock holder for a LockWaiting."""
         match event:
             case ApplyStart():
                 self.since = self.since or self.clock()

@@ -15,7 +15,7 @@ LABEL = 11
 def lock_lines(record: LockRecord, now: datetime, clean: Clean) -> Iterator[Line]:
     """Yield every field of the record, and its age.
 
-    The next step is a hint of the caller.
+    The caller adds the next step.
     """
     info = record.info
     if info is None:

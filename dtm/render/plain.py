@@ -1,6 +1,6 @@
 """The renderer for log files and pipes.
 
-It writes dated lines as DevStream does to stderr, and plain data to stdout.
+Like DevStream, it writes log lines with a date to stderr. Data goes to stdout as plain text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MARKS: Final[dict[Level, str]] = {
 class PlainRenderer(HumanRenderer):
     """A renderer that never wraps lines, so that whole sentences can be searched for."""
 
-    _second: tuple[datetime | None, str] = (None, "")
+    _last_date: tuple[datetime | None, str] = (None, "")
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen, dated=True)
 
     def _print(self, lines: Iterable[Line]) -> None:
         self.screen.out.write(self.screen.clean("".join([f"{each.text}\n" for each in lines])))
-        self.screen.out.flush()  # what cannot be written is known before more is done
+        self.screen.out.flush()  # so that a failed write stops the command now
 
     def _log(self, *messages: Message) -> None:
         date, text = self._date(), list[str]()
@@ -46,9 +46,9 @@ class PlainRenderer(HumanRenderer):
     def _date(self) -> str:
         """Return the date of a log line.
 
-        It is formatted once a second: formatting costs a fifth of a line.
+        It is formatted once a second, because that takes a fifth of the time of writing a line.
         """
         now = self.screen.clock().replace(microsecond=0)
-        if now != self._second[0]:
-            self._second = now, now.strftime("%Y-%m-%d %H:%M:%S")
-        return self._second[1]
+        if now != self._last_date[0]:
+            self._last_date = now, now.strftime("%Y-%m-%d %H:%M:%S")
+        return self._last_date[1]

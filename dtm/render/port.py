@@ -19,7 +19,7 @@ Clock: TypeAlias = Callable[[], datetime]
 """A function that returns the current time in the time zone that dates are shown in."""
 
 Operation: TypeAlias = Literal["plan", "drift", "verify"]
-"""The purpose of a plan: to be applied, or only to be shown."""
+"""The words for a plan: what an apply would do (`plan`), or what was found (`drift`, `verify`)."""
 
 
 class Renderer(Protocol):
@@ -36,9 +36,9 @@ class Renderer(Protocol):
         ...
 
     def event(self, event: Event) -> None:
-        """Show an event: the `emit` of the engine.
+        """Show an event. The engine calls this method as its `emit`.
 
-        May be called from several threads.
+        Several threads may call it.
         """
         ...
 

@@ -52,7 +52,7 @@ _WHY: Final = {
     Reason.INPUT: "its inputs changed",
     Reason.DEPENDENCY: "it depends on a tool that changes",
 }
-"""The causes that are worth naming: a new tool is created because it is new."""
+"""The reasons that a plan names. The others, such as `NEW`, follow from the action."""
 _FOUND: Final = {
     Reason.NEW: "is in the config, but not in the state",
     Reason.DRIFTED: "changed outside dtm",
@@ -72,6 +72,7 @@ COUNTED: Final = {
     Reason.DEPENDENCY: "depending on a change",
     Reason.INPUT: "with changed inputs",
 }
+"""The words after the number of changes with a reason, unless the name of the reason fits."""
 
 
 def started(command: str) -> str:
@@ -170,12 +171,12 @@ def planned(change: Change) -> str:
         case Action.CREATE if change.reason is Reason.VANISHED:
             return "will be created again: it is gone"
         case _:
-            why = _forced(change) or _WHY.get(change.reason, "")
+            why = _cause(change) or _WHY.get(change.reason, "")
             return f"will be {DONE[change.action]}" + (f": {why}" if why else "")
 
 
 def found(change: Change) -> str:
-    """Describe what `drift` or `verify` found of a tool, without what an apply would do.
+    """Describe what `drift` or `verify` found about a tool, not what an apply would do.
 
     The text follows the tool's address.
     """
@@ -186,7 +187,7 @@ def found(change: Change) -> str:
     return _FOUND[change.reason]
 
 
-def _forced(change: Change) -> str:
+def _cause(change: Change) -> str:
     """Name the options that caused the change, "" if no option did."""
     names = [".".join(map(str, field.path)) for field in change.fields if field.replaces]
     if change.action is Action.REPLACE and names:

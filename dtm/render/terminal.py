@@ -82,9 +82,9 @@ class TerminalRenderer(HumanRenderer):
         self.err = _console(screen.err, screen)
         self._refresh = refresh
         self._progress = RunProgress(screen.clock, screen.clean)
-        # One item per message. Threads append to it while they hold the lock of this renderer. The
-        # thread of rich empties it without that lock: it holds the lock of rich, and a thread that
-        # holds the lock of this renderer may wait for the lock of rich, so both would be stuck.
+        # One item per message. Threads add items while they hold the lock of this renderer. The
+        # thread of rich holds the lock of rich and removes items without the lock of this renderer:
+        # a thread with that lock may be waiting for the lock of rich, and both would wait forever.
         self._waiting: deque[list[Segment]] = deque()
         self._live: LiveTable | None = None
 

@@ -18,7 +18,7 @@ from engine.values import HIDDEN, UNKNOWN, Attributes, Deferred, Digest, Secret,
 
 KNOWN_LATER: Final = repr(UNKNOWN)
 MAX_LINES: Final = 20
-"""The number of lines of one long text that are shown unless everything is."""
+"""The number of lines of a long text that are shown without -v."""
 
 _BARE = re.compile(r"[^\W\d][\w-]*")
 _NUMBER = re.compile(

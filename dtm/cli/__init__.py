@@ -3,8 +3,8 @@
 `main` holds the group of all commands and the entry point of the process. It imports the module of
 a command when that command runs, so that `dtm version` and `dtm --help` stay fast. `common` holds
 the options that all commands share, the `Context` of a command (what the user named, and the
-renderer), and the way from an error to an exit code. `hints` adds the flags that chose the state to
-the commands in a hint. `streams` opens the standard streams.
+renderer), and the way from an error to an exit code. `hints` completes the commands in hints with
+the flags that chose the state. `streams` opens the standard streams.
 
 Invariants:
 

@@ -241,7 +241,7 @@ def command(*, config: bool = True) -> Callable[[Body], Callable[..., int]]:
             return _run(body, given)
 
         options: list[Decorator] = [*(CONFIG_OPTIONS if config else []), *COMMON_OPTIONS]
-        # click lists the option first that was applied last.
+        # click lists first the option that it gets last, so they are applied in reverse order.
         for option in reversed(options):
             option(run)
         return run

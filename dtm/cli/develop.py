@@ -27,7 +27,7 @@ develop = group("develop", "Create and check plugins.")
     "--name",
     default="",
     metavar="NAME",
-    help="Name the plugin, instead of the argument NAME.",
+    help="Use this plugin name. The argument NAME has the same effect.",
 )
 @command(config=False)
 def create_plugin(context: Context, argument: str, name: str) -> None:
@@ -53,7 +53,7 @@ def create_plugin(context: Context, argument: str, name: str) -> None:
     "--name",
     default="",
     metavar="NAME",
-    help="Name the plugin, instead of the argument NAME.",
+    help="Use this plugin name. The argument NAME has the same effect.",
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="Check every installed plugin.")
 @command(config=False)

@@ -1,6 +1,6 @@
-"""Commands in hints that can be pasted.
+"""Complete commands in hints.
 
-They get the flags that lead to the state that the current command works on.
+A user can paste them, because they have the flags that chose the config and the state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMAND: Final = re.compile(
     r"|show status|state [a-z-]+|validate|verify)\b"
     r"(?! --(?:state|chdir)\b)"
 )
-"""A command that works on a state, without a flag that says on which."""
+"""A command that works on a state, unless a flag that chooses the state follows it."""
 
 
 def location_flags(given: Mapping[str, Any], env: Mapping[str, str]) -> str:

@@ -139,7 +139,11 @@ def mv(context: Context, old: str, new: str, **given: Any) -> None:
 
 @state.command()
 @click.argument("addresses", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Also remove the dependencies of other tools on them.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Remove entries that others depend on, and remove these dependencies.",
+)
 @write_options
 @command()
 def rm(context: Context, addresses: tuple[str, ...], **given: Any) -> None:

@@ -51,8 +51,8 @@ def _refuse_other_packages() -> None:
             sys.exit(
                 f"dtm cannot start: the package `{name}` that Python finds ({found}) "
                 f"is not dtm's own ({expected}). "
-                "Remove the other one from this environment, or install dtm into one of its own: "
-                "pipx install . in a clone"
+                "Remove that package from this environment, or install dtm into a separate "
+                "environment: pipx install . in a clone of dtm"
             )
 
 

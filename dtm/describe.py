@@ -35,8 +35,8 @@ WIDTH: Final = 110
 class FieldDoc(msgspec.Struct, frozen=True):
     """The description of one option or output.
 
-    `default` and `example` are None if there is none. `inner` holds the options of a map, or of
-    each map in a list or map; `within` is "", "list" or "map" accordingly.
+    `default` and `example` are None if there is none. `inner` holds the nested options. `within`
+    says where they are: "" in one map, "list" in each map of a list, "map" in each value of a map.
     """
 
     key: str
@@ -82,7 +82,7 @@ def _field_doc(entry: shapes.Field) -> FieldDoc:
 def explain(item: FieldDoc, *first: str) -> str:
     """Return the text of a field with its notes, those in `first` before the others.
 
-    The notes are sentences if the text is one. Otherwise semicolons separate them.
+    If the text is a sentence, each note becomes a sentence. Otherwise semicolons separate them.
     """
     notes = [*first, *item.notes]
     if not item.text.endswith("."):
@@ -170,9 +170,10 @@ def _example(name: str, plugins: Plugins) -> Mapping[str, Any]:
 
 @cache
 def _examples() -> Mapping[str, Mapping[str, Any]]:
-    """Read the options that a sample sets, for plugins whose options exclude each other.
+    """Read the options that the samples of some plugins set.
 
-    For all other plugins the Struct has this information.
+    Options of these plugins exclude each other or refer to another tool. For all other plugins, the
+    examples in the Struct are used.
     """
     found: dict[str, dict[str, Any]] = yaml.safe_load(
         SAMPLES.joinpath("plugins.yaml").read_text("utf-8")
@@ -194,9 +195,8 @@ def plugin_summary(name: str, plugins: Plugins) -> str:
 def option_lines(options: Sequence[FieldDoc], given: Mapping[str, Any] | None = None) -> list[str]:
     """Return YAML of the options, each explained.
 
-    Options in `given` are set, the others are comments.
-
-    Without `given`, options are set that are required or have an example.
+    Options in `given` are set, the others are comments. Without `given`, the required options and
+    those with an example are set.
     """
     lines: list[str] = []
     for item in options:

@@ -44,7 +44,7 @@ def config_schema(plugins: Plugins) -> Schema:
     }
     file = definitions[schemas[file_schema.ConfigFile]["$ref"]]
     choices = {name: schemas[struct] for name, struct in options.items()}
-    _let_name_choose(definitions[schemas[file_schema.ToolSection]["$ref"]], choices)
+    _select_options_by_name(definitions[schemas[file_schema.ToolSection]["$ref"]], choices)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dtm configuration",
@@ -59,7 +59,7 @@ def config_schema(plugins: Plugins) -> Schema:
     }
 
 
-def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
+def _select_options_by_name(tool: Schema, options: Mapping[str, Schema]) -> None:
     """Extend the schema of a tool: its name selects a plugin and the schema of its options."""
     # A key without a value is null in YAML, and dtm treats it as absent.
     empty = {
@@ -68,10 +68,10 @@ def _let_name_choose(tool: Schema, options: Mapping[str, Schema]) -> None:
     }
     name = {"description": "which plugin", "enum": list(options)}
     tool["properties"] |= {**empty, "name": name, "options": {"type": ["object", "null"]}}
-    tool["allOf"] = [*tool["allOf"], *(_chosen(name, each) for name, each in options.items())]
+    tool["allOf"] += [_rule_for_name(name, each) for name, each in options.items()]
 
 
-def _chosen(name: str, options: Schema) -> Schema:
+def _rule_for_name(name: str, options: Schema) -> Schema:
     """Return a rule: for this name, the options must match this schema."""
     wanted = {"properties": {"options": {"if": {"type": "object"}, "then": options}}}
     return {"if": {"properties": {"name": {"const": name}}}, "then": wanted}

@@ -303,7 +303,7 @@ def _load_backend(name: str, spec: str) -> Backend:
     with _translating_errors(f"state backend {name}", spec):
         module: object = import_module(spec)
     _require(module, ("OPTIONS", "open_backend"), f"state backend {name} ({spec}) is not a backend")
-    return cast("Backend", module)  # its members were just looked at
+    return cast("Backend", module)  # its members were checked above
 
 
 @contextmanager

@@ -61,8 +61,8 @@ def refuse_empty(workspace: Workspace) -> None:
                 )
             )
             continue
-        # A state in the current directory may be a DevStream state of this config. One with a
-        # lineage was written by dtm, which writes next to the config: it is of another project.
+        # DevStream kept the state in the current directory, dtm keeps it next to the config. A
+        # state with a lineage was written by dtm, so here it belongs to another project.
         is_in_cwd_only = settings == default_settings(cwd) != default_settings(base)
         is_other_project = is_in_cwd_only and bool(state.id.lineage)
         if state.entries and not is_other_project:
@@ -134,7 +134,7 @@ def _likely_settings(base: Path, cwd: Path) -> Iterator[StateSettings]:
 def record_last_state(workspace: Workspace) -> None:
     """Record which state this config used, so that its disappearance is noticed.
 
-    The default state is always looked at, so it is not recorded. If the record cannot be written,
+    Every run checks for the default state, so it is not recorded. If the record cannot be written,
     as in a read-only checkout, a warning is emitted.
     """
     place, base = workspace.place, workspace.base_dir

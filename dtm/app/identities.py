@@ -48,7 +48,8 @@ def _conflicts(
     index = IdentityIndex(base)
     tools = {tool.address: tool for tool, _ in named}
     for tool, identity in named:
-        shown = f" ({identity})" if is_plain(tool.options) else ""  # may contain a secret
+        # Not shown if it may contain a secret.
+        shown = f" ({identity})" if is_plain(tool.options) else ""
         path = identity_path(identity)
         if first := index.add(identity, tool.address):
             above = f"{first} at {locate(tools[first].where, files)}"
@@ -80,25 +81,26 @@ class _DtmFiles:
     """The paths that dtm itself writes, next to a local state file and next to the config."""
 
     def __init__(self, base: Path, place: Place) -> None:
-        self._base, notes, key = base, Path(LAST_STATE_FILE).parts[0], place.key
-        self._notes = base.resolve() / notes
+        self._base, key = base, place.key
+        records = Path(LAST_STATE_FILE).parts[0]
+        self._records = base.resolve() / records
         local = place.settings.backend == "local"
         self._directory = Path(place.location.removeprefix("file://")).parent if local else None
         self._names = {key, f"{key}.log", f"{key}.log.d", f"{key}.history", SWAP_LOCK}
-        self._named = {*self._names, notes}
+        self._all_names = {*self._names, records}
         # The lock file, and temporary files that are renamed when they are complete.
         self._hidden = f".{key.removeprefix('.')}."
 
     def contains(self, path: str) -> bool:
         """Return whether a path is one of these files, or inside one of these directories."""
         steps = path.split("/")
-        if not any(step in self._named or step.startswith(self._hidden) for step in steps):
+        if not any(step in self._all_names or step.startswith(self._hidden) for step in steps):
             # Nearly every path ends here, so links are resolved for a few paths only.
             return False
         full = self._base / Path(path).expanduser()
-        # Links are resolved in the parent only: writing a tool replaces a link at the path itself.
+        # Links are resolved in the parent only: a provider replaces a link at the path itself.
         real = full.parent.resolve() / full.name
-        return real.is_relative_to(self._notes) or self._beside_state(real)
+        return real.is_relative_to(self._records) or self._beside_state(real)
 
     def _beside_state(self, real: Path) -> bool:
         if self._directory is None or self._directory not in real.parents:

@@ -30,9 +30,9 @@ class ConfigRead(msgspec.Struct, frozen=True):
 class CreationStep(msgspec.Struct, frozen=True):
     """A fact about what the state needs, such as a bucket or table.
 
-    The kinds: `nothing`, dtm has nothing to create for the state at the location `text`; `missing`
-    and `created`, `text` names the thing; `permissions`, `text` is the least policy that this state
-    needs.
+    The kind says what `text` holds. `nothing`: the location of a state for which dtm creates
+    nothing. `missing` and `created`: the name of the bucket, table or namespace. `permissions`: the
+    smallest policy that this state needs.
     """
 
     kind: Literal["nothing", "missing", "created", "permissions"]

@@ -1,6 +1,6 @@
 """The choice of a run's lock, the guarantees of its store, and reading and breaking a lock.
 
-The *probe* of a store is the recorded result of tests of what it guarantees.
+A `Probe` is the result of a probe: what a store guarantees, as tested and recorded in the state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.ports import Emit, Locker
 from engine.session.reading import Reading, read_state
 from engine.values import Value
 
-NO_LOCK_INLINE: Final = "because state.log: inline may use no object but the state file"
+NO_LOCK_INLINE: Final = "because state.log: inline allows no object but the state file"
 
 
 class LockChoice(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
     The kind `auto` uses the best lock that works here, or none. Raises StoreError if a kind that
     the settings name does not work here.
     """
-    auto, kind = place.settings.lock.kind == "auto", place.kind()
+    auto, kind = place.settings.lock.kind == "auto", place.lock_kind()
     if (
         auto
         and kind == "native"
@@ -112,7 +112,8 @@ def choose_lock(place: Place, *, probing: bool) -> LockChoice:
 def _probe_of(place: Place, *, native: bool, probing: bool) -> Probe | None:
     """Return what the state records about its store, None if nothing needs to be tested.
 
-    If `native` needs more than that, `probing` tests the store now. Raises store errors.
+    With `probing`, the store is tested now if a `native` lock needs more guarantees than recorded.
+    Raises store errors.
     """
     if place.opened.trusted:
         return None
@@ -136,10 +137,11 @@ def recorded_probe(place: Place) -> Probe | None:
 def probe_place(place: Place, *, racing: bool = True) -> Probe:
     """Test everything that this place has to guarantee.
 
-    If only the state file's key may be used, it is not tested while a run is working: a test would
-    disturb that run, and its first write was a test already.
+    With `racing`, what a native lock needs is tested too. If no key but the state file's may be
+    used, nothing is tested while a run is working: the test would disturb that run, whose first
+    write was a test already.
     """
-    kind = place.kind()
+    kind = place.lock_kind()
     only_key = place.settings.log == "inline" or kind == "dynamodb"
     if only_key and _is_in_use(place):
         return recorded_probe(place) or _empty_probe(place)
@@ -163,11 +165,11 @@ def probe_rows(verdict: Probe) -> list[dict[str, Value]]:
 
 
 def read_without_lock(place: Place) -> Reading:
-    """Read the state without holding the lock, and which run is working on it.
+    """Read the state and find out which run is working on it. The lock is not taken.
 
     Raises StateError, StoreError.
     """
-    kind = place.kind()
+    kind = place.lock_kind()
     return read_state(place.state, place.locker(kind), place.lease(kind))
 
 

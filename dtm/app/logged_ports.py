@@ -1,7 +1,7 @@
-"""Stores, lockers and creators of places that log each request.
+"""Stores, lockers and provisioners that log each request.
 
-A wrapper has the optional methods of the object inside it, and no others: the engine chooses how it
-works by `AppendStore` and `ProcessLocker`.
+A wrapper has exactly the methods of the object inside it, because the engine works differently with
+an `AppendStore` or a `ProcessLocker`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class LoggedProcessLocker(LoggedLocker):
         self._process_locker = locker
 
     def dead_holder(self, key: str) -> LockInfo | None:
-        """See `engine.ports.ProcessLocker.dead_holder`; it asks nothing, so nothing is logged."""
+        """See `engine.ports.ProcessLocker.dead_holder`; it sends no request to log."""
         return self._process_locker.dead_holder(key)
 
     def remove(self, key: str, *, expect: LockRecord, dead_holder: LockInfo | None = None) -> None:
@@ -153,7 +153,7 @@ class LoggedProvisioner:
         )
 
     def policy(self) -> str:
-        """See `engine.ports.Provisioner.policy`; it asks no server, so nothing is logged."""
+        """See `engine.ports.Provisioner.policy`; it sends no request to log."""
         return self._provisioner.policy()
 
 

@@ -52,7 +52,7 @@ LOCKS: Final[Mapping[str, tuple[str, ...]]] = {
 _NUMBER_OR_BOOLEAN: Final = re.compile(r"true|false|0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True)  # not a Struct: a field can be left out of the repr, here the environment
+@dataclass(frozen=True)  # not a Struct, which cannot leave a field (here `env`) out of its repr
 class Place:
     """An opened location: the state file is `key` in `store`.
 
@@ -84,7 +84,7 @@ class Place:
         """The state file's URL without credentials: the home of its state."""
         return self.state.location
 
-    def kind(self) -> str:
+    def lock_kind(self) -> str:
         """Return the kind of lock: dynamodb, native, both or none."""
         if self.settings.lock.kind != "auto":
             return self.settings.lock.kind
@@ -118,7 +118,7 @@ class Place:
             from dtm.app.logged_ports import logged_locker
 
             makers = {part: logged_locker(make, self.debug_log) for part, make in makers.items()}
-        # One object per locker: a local one keeps the lock file that it holds open.
+        # Each is created once, because a local locker keeps the file of a held lock open.
         return {part: cache(make) for part, make in makers.items()}
 
     def check(self) -> None:

@@ -135,7 +135,7 @@ class Run:
 
     def execute(self, operation: str, *, show: ShowPlan, confirm: Confirm) -> ApplySummary | None:
         """Plan, show, ask and apply. Return None if nothing was to do or the user declined."""
-        from engine.execution.executor import apply  # plans do without it
+        from engine.execution.executor import apply  # slow to import, and a plan does not need it
 
         with open_session_on(self.workspace, self.options, operation) as session:
             # Before the providers are asked: a copy is refused whatever the plan is.
@@ -296,7 +296,7 @@ def _exists(state: State) -> bool:
 
 @contextmanager
 def _locating_problems(config: Config) -> Generator[None]:
-    """Add the line in the config to problems of tools, which the planner does not know."""
+    """Add to each problem of a tool its line in the config. The planner does not know the lines."""
     try:
         yield
     except PlanError as error:

@@ -28,9 +28,9 @@ DEFAULT_CONFIG = "config.yaml"
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """The opened config, plugins and place, and the outputs of a use case.
+    """The opened config, plugins and place, and the receivers of events and log lines.
 
-    `config` is None if the command needs no config and there is none. `emit` receives events.
+    `config` is None if the command needs no config and none can be loaded. `emit` receives events.
     `redactor` knows the secrets that no text may show.
     """
 
@@ -127,7 +127,8 @@ def _find_config(request: Invocation, emit: Emit, *, need_config: bool) -> Confi
         for warning in config.warnings:
             emit(Notice("warning", warning))
         return config
-    # Its secrets and directory are useful, but a broken config must not prevent a repair.
+    # The command uses the secrets and the directory of the config, but a broken config must not
+    # prevent a repair.
     if (request.cwd / DEFAULT_CONFIG).exists():
         with suppress(ConfigError):
             return load_config(request)

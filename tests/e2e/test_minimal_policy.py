@@ -1,4 +1,4 @@
-"""All commands with the permissions that Lokomotive documents, and no request beyond them."""
+"""The S3 permissions that Lokomotive, a Kubernetes distribution, documents are enough for dtm."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def locking(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def gate(locking: bool, cloud: Cloud, dtm: Runner) -> Iterator[PolicyProxy]:
-    """A config whose state is behind a door that enforces the policy."""
+    """Write a config whose requests go through a proxy that enforces the policy."""
     options = cloud.fresh(KEY)
     table = str(options["dynamodbTable"]) if locking else ""
     with policy_proxy(cloud.endpoint, policy_of(str(options["bucket"]), KEY, table)) as found:
@@ -90,7 +90,7 @@ def test_documented_permissions_are_enough(gate: PolicyProxy, locking: bool, dtm
     dtm("plan", "--lock")
     output = dtm("apply", "-y")
     unlocked = (
-        "running without a lock because state.log: inline may use no object but the state file"
+        "running without a lock because state.log: inline allows no object but the state file"
     )
     assert (unlocked in output) is not locking
     assert ("not locked" if locking else "locking is off") in dtm("lock", code=0 if locking else 1)

@@ -43,7 +43,7 @@ def measure_contention(url: str) -> float:
 def acquire_once(url: str, ready: Barrier, results: Connection) -> None:
     """Connect, wait for the other processes, hold the lock for `HOLD_TIME`, and send the times."""
     place = open_place(settings_from_url(url, Path("/")), Path("/"), os.environ)
-    locker = place.locker(place.kind())
+    locker = place.locker(place.lock_kind())
     assert locker is not None
     locker.read(place.key)
     ready.wait()

@@ -208,7 +208,7 @@ def test_kind_and_lease_of_the_lock(
     lease: float,
 ) -> None:
     found = opened(tmp_path, {"bucket": "b", "dynamodbTable": table}, lock)
-    assert found.kind() == kind
+    assert found.lock_kind() == kind
     assert found.lease(kind) == lease
 
 
@@ -242,4 +242,4 @@ def test_lock_url_opens_a_separate_locker(
 
     monkeypatch.setattr("backends.aws.dynamodb.open_locker", open_locker)
     found = opened(tmp_path, {"bucket": "b"}, LockSettings(url="dynamodb://t/their/id"))
-    assert found.locker(found.kind()) is table and asked == ["dynamodb://t/their/id"]
+    assert found.locker(found.lock_kind()) is table and asked == ["dynamodb://t/their/id"]

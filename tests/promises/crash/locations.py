@@ -78,7 +78,7 @@ class SharedState:
         location = open_place(
             settings_from_url(self.url.format(name=folder.name), folder), folder, os.environ
         )
-        return location.store, location.locker(location.kind()), location.key
+        return location.store, location.locker(location.lock_kind()), location.key
 
     def copy(self, folder: Path) -> None:
         """Copy every object of the template's state."""

@@ -32,7 +32,11 @@ class Action(Enum):
 
 
 class Reason(Enum):
-    """The cause of a change. It is shown to the user; no decision depends on it."""
+    """The cause of a change, for the user.
+
+    REQUESTED: by `dtm destroy` or `dtm delete`. FAILED: the last operation on the tool failed.
+    INPUT: see `ChangeSource`. DEPENDENCY: only options with outputs not known yet may change.
+    """
 
     UNCHANGED = "unchanged"
     NEW = "new"

@@ -50,7 +50,6 @@ class Begin(msgspec.Struct, frozen=True, omit_defaults=True, tag="begin"):
     since: str
     deadline: str | None = None
     tool: ToolForm | None = None
-    digest: str = ""
     token: str = ""
 
 

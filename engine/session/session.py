@@ -174,12 +174,11 @@ class Session:
         *,
         entry: StateEntry | None = None,
         deadline: str | None = None,
-        digest: str = "",
     ) -> Ticket:
         """Record that an operation is about to be called; call it once the ticket is durable.
 
         `entry` is the entry during the operation (for a create: options and dependencies), None to
-        keep the current one. `deadline` is RFC 3339; `digest` is that of the input. Raises `lost`,
+        keep the current one. `deadline` is RFC 3339. Raises `lost`,
         if it is set.
 
             session.begin(address, Action.CREATE, entry=entry).wait()
@@ -191,7 +190,7 @@ class Session:
             # Under the lock, so that no operation begins after another thread saw the loss.
             if self.lost:
                 raise self.lost
-            return recorder.queue.add(self._working.begin(address, action, entry, deadline, digest))
+            return recorder.queue.add(self._working.begin(address, action, entry, deadline))
 
     def done(self, address: Address, entry: StateEntry | None) -> Ticket:
         """Record that an operation succeeded; `entry` is None if the resource is gone."""

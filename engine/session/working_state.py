@@ -120,7 +120,6 @@ class WorkingState:
         action: Action,
         entry: StateEntry | None,
         deadline: str | None,
-        digest: str,
     ) -> Begin:
         """Mark an operation as begun; a provider is about to be called."""
         current = self._entries.get(address)
@@ -142,7 +141,6 @@ class WorkingState:
             pending.since,
             deadline,
             form,
-            digest,
             pending.token,
         )
 

@@ -77,7 +77,7 @@ def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
 
 def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
     """Skip the equal items at both ends of the lists, pair the rest and walk each pair."""
-    # Usually only one item has changed. Then few items are left, and they need no alignment.
+    # Usually only one item has changed. Then few items are left. They often need no alignment.
     start = _common_prefix_length(old, new)
     end = _common_prefix_length(old[start:][::-1], new[start:][::-1])
     before, after = old[start : len(old) - end], new[start : len(new) - end]

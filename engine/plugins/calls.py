@@ -160,7 +160,7 @@ class Operations(msgspec.Struct, frozen=True):
             return UNKNOWN
 
     def refuse_secret_identity(self, address: Address, options: Attributes) -> None:
-        """Raise DtmError if the identity contains a secret, because the state stores identities.
+        """Raise DtmError if the identity contains a secret: identities are stored in plain text.
 
         An identity that is not known yet is not checked.
         """

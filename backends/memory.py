@@ -13,7 +13,7 @@ from typing import Annotated
 
 from backends.lockers.object import ObjectLocker
 from engine.errors import ConflictError
-from engine.ports import OpenedBackend, Snapshot, Version
+from engine.ports import OpenedBackend, StoredObject, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -45,7 +45,7 @@ class MemoryStore:
     def __init__(self, name: str = "") -> None:
         self._name = name
         self._mutex = threading.Lock()
-        self._values: dict[str, Snapshot] = {}
+        self._values: dict[str, StoredObject] = {}
         self._writes = 0
 
     @property
@@ -53,7 +53,7 @@ class MemoryStore:
         """`memfs://name`."""
         return f"memfs://{self._name}"
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`; never fails."""
         with self._mutex:
             return self._values.get(key)
@@ -84,7 +84,7 @@ class MemoryStore:
     def _put(self, key: str, data: bytes) -> Version:
         self._writes += 1
         version = str(self._writes)
-        self._values[key] = Snapshot(bytes(data), version)
+        self._values[key] = StoredObject(bytes(data), version)
         return version
 
 

@@ -82,7 +82,7 @@ BACKEND_NAMES: Final = {
         "OpenedBackend",
         "Store",
         "AppendStore",
-        "Snapshot",
+        "StoredObject",
         "Version",
         "Locker",
         "ProcessLocker",

@@ -51,7 +51,7 @@ INTERNAL: Final = re.compile(
 )
 """Words that only maintainers know: a message to a user may not contain them."""
 
-FIRST_PERSON: Final = re.compile(r"(?<![\w/.'-])I(?![\w/.'-])(?! \w+ [a-z]+ 0)")
+FIRST_PERSON: Final = re.compile(r"(?<![\w/.'-])I(?![\w/.'-])")
 
 NAMES: Final = re.compile(
     r"whoever|somebody|nobody|doubt|mourn|blotted|weather|feud|zygote|told", re.I

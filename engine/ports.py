@@ -36,8 +36,8 @@ two of them: two tools with this identity neither clash nor count as one renamed
 """
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """The bytes of one key and their version. The key need not be that of a state file.
+class StoredObject(msgspec.Struct, frozen=True):
+    """The bytes of one key and their version.
 
     The version is an opaque token: an ETag, generation, resourceVersion or content hash.
     """
@@ -67,7 +67,7 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """Return the newest version of a key, None if there is none.
 
         A read shows each write that has returned, also that of another client, and never a part of

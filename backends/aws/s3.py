@@ -27,7 +27,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.ports import Locker, OpenedBackend, Provisioner, Snapshot, Version
+from engine.ports import Locker, OpenedBackend, Provisioner, StoredObject, Version
 from engine.values import Value
 
 OPTIONS = S3Options
@@ -153,13 +153,13 @@ class S3Store:
         """`s3://bucket`, or the flavour's scheme."""
         return self._settings.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`. A missing bucket is an error."""
         client, request = self._client(), self._request("s3:GetObject", key)
         with self._aws.mapped_errors(request):
             answer = self._get_or_none(client.get_object, key)
             # Read the body within `mapped_errors`, since the connection may break meanwhile.
-            return answer and Snapshot(answer["Body"].read(), _version(answer, request))
+            return answer and StoredObject(answer["Body"].read(), _version(answer, request))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         """See `engine.ports.Store.write`."""

@@ -38,7 +38,7 @@ from engine.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from engine.ports import OpenedBackend, Snapshot, Version
+from engine.ports import OpenedBackend, StoredObject, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -121,7 +121,7 @@ class KubernetesStore:
         """`k8s://namespace`."""
         return f"k8s://{self._maps.namespace}"
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`. A missing namespace has no keys."""
         version = None
         for _ in range(ATTEMPTS):
@@ -131,7 +131,7 @@ class KubernetesStore:
             self._seen[key] = found.metadata
             data = self._decode_value(key, found)
             if data is not None:
-                return Snapshot(data, found.metadata.resource_version)
+                return StoredObject(data, found.metadata.resource_version)
             # A part is missing. If the index changes until the next attempt, another client is
             # replacing the value. If it does not, the part is really gone.
             if found.metadata.resource_version == version:

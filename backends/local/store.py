@@ -35,7 +35,7 @@ from engine.errors import (
     UsageError,
 )
 from engine.lock import LockInfo, LockRecord
-from engine.ports import OpenedBackend, Snapshot, Version
+from engine.ports import OpenedBackend, StoredObject, Version
 from engine.schema import Field, Options
 from engine.values import Value
 
@@ -114,12 +114,12 @@ class LocalStore:
         """`file:///directory`."""
         return f"file://{self._root}"
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`."""
         path = self._path(key)
         with _mapped_errors(path):
             data = _read_file(path)
-        return None if data is None else Snapshot(data, _version(data))
+        return None if data is None else StoredObject(data, _version(data))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
         """See `engine.ports.Store.write`. Files get mode 0600, created directories 0700."""

@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dtm.app.debug_log import DebugLog
 from engine.lock import LockInfo, LockRecord
-from engine.ports import AppendStore, Locker, ProcessLocker, Provisioner, Snapshot, Store, Version
+from engine.ports import (
+    AppendStore,
+    Locker,
+    ProcessLocker,
+    Provisioner,
+    Store,
+    StoredObject,
+    Version,
+)
 
 
 def logged_store(store: Store, log: DebugLog) -> Store:
@@ -43,10 +51,10 @@ class LoggedStore:
         """See `engine.ports.Store.location`."""
         return self._store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`."""
 
-        def outcome(found: Snapshot | None) -> str:
+        def outcome(found: StoredObject | None) -> str:
             return f"version={found.version} bytes={len(found.data)}" if found else "absent"
 
         return self._log.timed(("store", "read", key), lambda: self._store.read(key), outcome)

@@ -82,6 +82,7 @@ def _validate(context: Context, name: str) -> bool:
         for result in use(name, installed(), Path(folder)):
             results[_show(context, name, result)] += 1
     if results["failed"]:
+        # DevStream's sentence, to the letter.
         context.renderer.notice("error", f"Plugin <{name}> does NOT passed validation.")
     else:
         partly = (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from dtm.render import json_types as types
 from dtm.render import sentences
@@ -180,11 +181,11 @@ def _diagnostic(
     now: str,
 ) -> types.Diagnostic:
     line = describe_event(event)
-    where = line.where
+    found = diagnostic_line(_severity(line.level), line.message, line.hint, line.where, now)
     if isinstance(event, events.ActionDowngraded | events.Retrying):
         # Only the text of these events names the tool, and a program needs the address as a field.
-        where = str(event.address)
-    return diagnostic_line(_severity(line.level), line.message, line.hint, where, now)
+        return replace(found, where=str(event.address))
+    return found
 
 
 def _severity(level: Level) -> types.Severity:

@@ -5,7 +5,7 @@
         SESSION_CASES[case](lambda: Client(MyStore(tmp_path), MyLocker(tmp_path)))
 
 Each call of the factory returns a new client of the same place, which is empty at first. The name
-of a case states its rule, and begins with the numbers of the rule in the project's acceptance list.
+of a case begins with the stable numbers of its rule, and then states the rule.
 """
 
 from __future__ import annotations

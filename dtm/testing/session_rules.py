@@ -24,7 +24,7 @@ from engine.address import Address
 from engine.errors import StateError, SupersededError
 from engine.log.history import load_snapshot, read_history
 from engine.plan import Action
-from engine.ports import Snapshot
+from engine.ports import StoredObject
 from engine.session.reading import read_state
 from engine.session.replacing import push
 from engine.state import State, StateId
@@ -121,7 +121,7 @@ def _unchanged(connect: Connect) -> None:
     assert list(client.store.list("")) == keys
 
 
-def _stored(client: Client) -> list[Snapshot | None]:
+def _stored(client: Client) -> list[StoredObject | None]:
     """Return the stored state file and the stored log head."""
     return [client.store.read(key) for key in (KEY, HEAD)[: 1 + client.separate_log]]
 

@@ -17,7 +17,7 @@ from engine.events import Event
 from engine.lock import LockInfo, LockRecord
 from engine.log.state_store import AUTO, StateStore
 from engine.plan import Action
-from engine.ports import Locker, Snapshot, Store, Version
+from engine.ports import Locker, Store, StoredObject, Version
 from engine.runtime.environment import Environment
 from engine.session.locking import LockOptions
 from engine.session.opening import open_session
@@ -101,7 +101,7 @@ class _KillableStore:
     def location(self) -> str:
         return self._store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         self._owner.check()
         return self._store.read(key)
 

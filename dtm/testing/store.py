@@ -2,8 +2,8 @@
 
     store_contract(lambda: StorePlace(lambda: MyStore(fresh_directory)))
 
-The numbers of the cases are those of the project's acceptance list: `C` for reading, writing and
-fencing, `G` for paths and listings.
+The numbers of the cases are stable: `C` for reading, writing and fencing, `G` for paths and
+listings.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from engine.log.head import Head, encode_chunk, encode_head, encode_inline, enco
 from engine.log.records import Record, encode_records
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.log.view import View, read_view
-from engine.ports import Snapshot, Version
+from engine.ports import StoredObject, Version
 from engine.stored.state_file import StateFile, decode_state_file, encode_state_file
 
 
@@ -78,7 +78,7 @@ class CommitLog(ABC):
     inline: ClassVar[bool]
 
     def __init__(
-        self, state_store: StateStore, session: str, head: Head, snapshot: Snapshot | None
+        self, state_store: StateStore, session: str, head: Head, snapshot: StoredObject | None
     ) -> None:
         self._state_store, self._session = state_store, session
         self.head, self.snapshot = head, snapshot
@@ -127,7 +127,7 @@ class InlineLog(CommitLog):
         state_store: StateStore,
         session: str,
         head: Head,
-        snapshot: Snapshot | None,
+        snapshot: StoredObject | None,
         state_file: StateFile,
     ) -> None:
         super().__init__(state_store, session, head, snapshot)
@@ -149,7 +149,7 @@ class InlineLog(CommitLog):
         head = self._numbered(head)
         data = encode_inline(self.body, head)
         self.version = self._state_store.swap(self._state_store.key, data, expect=self.version)
-        self.head, self.snapshot = head, Snapshot(data, self.version)
+        self.head, self.snapshot = head, StoredObject(data, self.version)
 
     def commit(self, data: bytes, *, first: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """See `CommitLog.commit`."""
@@ -185,7 +185,7 @@ class SeparateLog(CommitLog):
         state_store: StateStore,
         session: str,
         head: Head,
-        snapshot: Snapshot | None,
+        snapshot: StoredObject | None,
         version: Version | None,
     ) -> None:
         super().__init__(state_store, session, head, snapshot)
@@ -286,7 +286,7 @@ class SeparateLog(CommitLog):
         # This version comes from the same consistent read as the head. A version that was read
         # later could belong to the next snapshot, whose records this write would undo.
         expect = self.snapshot.version if self.snapshot else None
-        self.snapshot = Snapshot(
+        self.snapshot = StoredObject(
             data, self._state_store.swap(self._state_store.key, data, expect=expect)
         )
 

@@ -19,7 +19,7 @@ from engine.errors import (
     StoreError,
 )
 from engine.log.state_store import StateStore
-from engine.ports import Snapshot, Version
+from engine.ports import StoredObject, Version
 from engine.values import Value
 
 RACERS, ROUNDS = 8, 5
@@ -149,7 +149,7 @@ def probe(state_store: StateStore, *, lock_native: bool, only_key: bool = False)
                 state_store.delete(name)
 
 
-def try_stale_swap(state_store: StateStore, current: Snapshot) -> StoreTrial:
+def try_stale_swap(state_store: StateStore, current: StoredObject) -> StoreTrial:
     """Try to replace the state file by its own bytes, while expecting a stale version.
 
     This is harmless even if the store accepts it.
@@ -167,7 +167,7 @@ def _write(state_store: StateStore, key: str, data: bytes, expect: Version | Non
     return state_store.environment.retry(lambda: state_store.store.write(key, data, expect=expect))
 
 
-def _try_both_swaps(state_store: StateStore, current: Snapshot) -> StoreTrial:
+def _try_both_swaps(state_store: StateStore, current: StoredObject) -> StoreTrial:
     """Replace the state file by its own bytes, with its current version, then with a stale one."""
     try:
         version = _write(state_store, state_store.key, current.data, current.version)
@@ -176,7 +176,7 @@ def _try_both_swaps(state_store: StateStore, current: Snapshot) -> StoreTrial:
         if found is None or found.version != current.version:
             raise  # another session has replaced it, so the version was no longer current
         return CURRENT_REFUSED
-    return try_stale_swap(state_store, Snapshot(current.data, version))
+    return try_stale_swap(state_store, StoredObject(current.data, version))
 
 
 def other_version(version: Version) -> Version:
@@ -200,7 +200,7 @@ def _try_in_turn(state_store: StateStore, key: str) -> tuple[StoreTrial, StoreTr
     """Make the trials that need only one client."""
     first = state_store.swap(key, b"1\n", expect=None)
     created = _expect_conflict(CREATE, lambda: _write(state_store, key, b"2\n", None))
-    current = state_store.read(key) or Snapshot(b"1\n", first)
+    current = state_store.read(key) or StoredObject(b"1\n", first)
     try:
         state_store.swap(key, b"3\n", expect=current.version)
     except ConditionRefusedError:

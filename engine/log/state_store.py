@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 
 from engine.errors import ConditionRefusedError, ConflictError, OutcomeUnknownError
-from engine.ports import AppendStore, Snapshot, Store, Version
+from engine.ports import AppendStore, Store, StoredObject, Version
 from engine.runtime.environment import Environment
 
 MAX_ATTEMPTS = 5
@@ -67,7 +67,7 @@ class StateStore(msgspec.Struct, frozen=True):
         """Return the prefix of the keys of all chunks that continue the snapshot with ID `base`."""
         return f"{self.key}.log.d/{short(base)}-"
 
-    def read(self, key: str = "") -> Snapshot | None:
+    def read(self, key: str = "") -> StoredObject | None:
         """Read an object, by default the state file. Raises as `Store.read`."""
         return self.environment.retry(lambda: self.store.read(key or self.key))
 

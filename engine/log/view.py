@@ -1,7 +1,7 @@
 """Consistent reads of a state, without a lock.
 
 They are safe because a separate head is never deleted and no two heads are equal: a version seen
-once never comes back. Snapshot and head are tied by the random ID of the snapshot, not by its
+once never comes back. StoredObject and head are tied by the random ID of the snapshot, not by its
 serial.
 
 A state file that contains a log has an inline log; every other one has a separate log or none. A
@@ -30,7 +30,7 @@ from engine.log.head import Head, decode_chunk, decode_head, split_head
 from engine.log.records import decode_records
 from engine.log.replay import Replay
 from engine.log.state_store import INLINE, StateStore
-from engine.ports import Snapshot, Version
+from engine.ports import StoredObject, Version
 from engine.stored.state_file import (
     EMPTY_STATE_FILE,
     StateFile,
@@ -54,7 +54,7 @@ class View(msgspec.Struct, frozen=True):
 
     head: Head | None
     head_version: Version | None
-    snapshot: Snapshot | None
+    snapshot: StoredObject | None
     state_file: StateFile
     replay: Replay
     records: bytes = b""
@@ -173,7 +173,7 @@ def _read_once(state_store: StateStore) -> View | None:
     return _with_head(state_store, found, View(None, found.version, snapshot, state_file, replay))
 
 
-def _with_head(state_store: StateStore, found: Snapshot, view: View) -> View | None:
+def _with_head(state_store: StateStore, found: StoredObject, view: View) -> View | None:
     """Add a separate head to the view of a state file; return None as `_read_once`."""
     where = f"{state_store.location}.log"
     head = decode_head(found.data, where)
@@ -196,12 +196,12 @@ def _with_head(state_store: StateStore, found: Snapshot, view: View) -> View | N
     return replace(view, records=records or head.records, replaced=True)
 
 
-def _has_changed(state_store: StateStore, key: str, seen: Snapshot | None) -> bool:
+def _has_changed(state_store: StateStore, key: str, seen: StoredObject | None) -> bool:
     now = state_store.read(key)
     return (now.version if now else None) != (seen.version if seen else None)
 
 
-def _read_separate_head(state_store: StateStore, *, needed: bool) -> Snapshot | None:
+def _read_separate_head(state_store: StateStore, *, needed: bool) -> StoredObject | None:
     """Read a separate head; return None if access is denied, unless it is `needed`."""
     try:
         return state_store.read(state_store.head_key)

@@ -22,7 +22,7 @@ from engine.execution.run_settings import RunControl
 from engine.log.state_store import StateStore
 from engine.planning.planner import make_plan, recorded_resources
 from engine.plugins.calls import Operations
-from engine.ports import Call, Snapshot, Version
+from engine.ports import Call, StoredObject, Version
 from engine.session.opening import open_session
 from engine.session.reading import read_state
 from engine.session.session import Session, SessionOptions
@@ -47,7 +47,7 @@ class FarStore(MemoryStore):
         self.requests[kind] += 1
         time.sleep(self.seconds)
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`."""
         self._travel("read")
         return super().read(key)

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from engine.lock import LockInfo, LockRecord
-from engine.ports import Snapshot
+from engine.ports import StoredObject
 
 _processes = multiprocessing.get_context("spawn")
 
@@ -89,7 +89,7 @@ class RemoteStore(Remote):
     def location(self) -> str:
         return str(self.ask("location"))
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         return self.ask("read", key)  # type: ignore[no-any-return]
 
     def write(self, key: str, data: bytes, *, expect: str | None) -> str:

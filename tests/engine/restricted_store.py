@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.errors import StoreAccessError
-from engine.ports import Snapshot, Store, Version
+from engine.ports import Store, StoredObject, Version
 
 
 class RestrictedStore:
@@ -20,7 +20,7 @@ class RestrictedStore:
         """See `engine.ports.Store.location`."""
         return self._store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         """See `engine.ports.Store.read`."""
         self._check("read", key)
         return self._store.read(key)

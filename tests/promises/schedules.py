@@ -40,7 +40,7 @@ from engine.errors import (
 from engine.log.group_commit import Ticket
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
 from engine.plan import Action
-from engine.ports import Snapshot, Store, Version
+from engine.ports import Store, StoredObject, Version
 from engine.runtime.environment import Environment, LogLimits
 from engine.runtime.retry import STORE_POLICY
 from engine.session.locking import LockOptions
@@ -141,7 +141,7 @@ class FaultyStore:
     def location(self) -> str:
         return self._store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         self._actor.pause()
         return self._store.read(key)
 

@@ -14,7 +14,7 @@ from engine.errors import StateError
 from engine.log.head import decode_head, encode_head, encode_inline, split_head
 from engine.log.records import Done, decode_records, encode_records
 from engine.log.state_store import INLINE, SEPARATE
-from engine.ports import Snapshot, Store, Version
+from engine.ports import Store, StoredObject, Version
 from engine.stored.state_file import decode_state_file, encode_state_file
 from tests.promises.schedules import Schedule, run_schedule
 
@@ -37,7 +37,7 @@ class PassThroughStore:
     def location(self) -> str:
         return self.store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         return self.store.read(key)
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:
@@ -100,9 +100,9 @@ class ShowsStaleHead(PassThroughStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.seen: dict[str, Snapshot | None] = {}
+        self.seen: dict[str, StoredObject | None] = {}
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         fresh = self.store.read(key)
         return self.seen.setdefault(key, fresh) if key == "K.log" else fresh
 
@@ -133,7 +133,7 @@ class MissesSeparateLog(PassThroughStore):
 
     logs = (SEPARATE, INLINE)
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         return None if key == "K.log" else self.store.read(key)
 
 

@@ -25,7 +25,7 @@ from engine.errors import ConflictError, DtmError, OutcomeUnknownError, StoreUna
 from engine.events import Event, Notice
 from engine.log.history import read_history
 from engine.log.state_store import AUTO, INLINE, SEPARATE, StateStore
-from engine.ports import Snapshot, Store, Version
+from engine.ports import Store, StoredObject, Version
 from engine.runtime.environment import Environment, LogLimits
 from engine.runtime.retry import STORE_POLICY
 from engine.session.locking import LockOptions, acquire, break_lock
@@ -108,7 +108,7 @@ class FaultyStore:
     def location(self) -> str:
         return self.store.location
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         return self.faults.read(lambda: self.store.read(key))
 
     def write(self, key: str, data: bytes, *, expect: Version | None) -> Version:

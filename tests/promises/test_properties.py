@@ -19,7 +19,7 @@ from engine.language.references import parse
 from engine.log.state_store import StateStore
 from engine.plan import Action
 from engine.planning.planner import plan_removal
-from engine.ports import Snapshot, Store, Version
+from engine.ports import Store, StoredObject, Version
 from engine.runtime.environment import Environment
 from engine.session.reading import read_state
 from engine.state import State
@@ -45,7 +45,7 @@ class CrashingStore:
         if self.writes <= 0:
             raise StoreAccessError("dead")
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         self._check_alive()
         return self.store.read(key)
 

@@ -31,7 +31,7 @@ from engine.errors import (
 from engine.events import Event, Notice, Retrying
 from engine.lock import LockInfo
 from engine.plan import Action, Change, FieldChange, Plan, Reason
-from engine.ports import AppendStore, OpenedBackend, ProcessLocker, Snapshot
+from engine.ports import AppendStore, OpenedBackend, ProcessLocker, StoredObject
 from engine.secrets.redaction import Redactor
 from engine.state import StateId
 from engine.values import Secret, Value
@@ -91,7 +91,7 @@ def test_each_store_logs_every_request(opened: OpenedBackend, log: Log) -> None:
     first = store.write(key, b"one", expect=None)
     with pytest.raises(ConflictError) as refused:
         store.write(key, b"two", expect=None)
-    assert store.read(key) == Snapshot(b"one", first)
+    assert store.read(key) == StoredObject(b"one", first)
     assert list(store.list(key)) == [key]
     store.delete(key)
     assert log.lines == [
@@ -127,7 +127,7 @@ def test_wrappers_keep_optional_methods(tmp_path: Path, log: Log) -> None:
     store = logged_store(appending, log.log)
     assert isinstance(store, AppendStore)
     version = store.append("k", b"two", expect=store.write("k", b"one", expect=None))
-    assert store.read("k") == Snapshot(b"onetwo", version)
+    assert store.read("k") == StoredObject(b"onetwo", version)
     assert f"store append k N ms version={version} bytes=3 expected=1" in log.lines
 
     assert not isinstance(logged_locker(lambda: ObjectLocker(plain), log.log)(), ProcessLocker)
@@ -154,7 +154,7 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.errors = list(errors)
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         if self.errors:
             raise self.errors.pop(0)
         return super().read(key)

@@ -13,7 +13,7 @@ from engine.config import LockSettings, StateSettings
 from engine.errors import StoreAccessError, StoreError
 from engine.events import Event, Notice
 from engine.log.probe import GUARANTEES, Probe, StoreTrial
-from engine.ports import Locker, OpenedBackend, Snapshot, Store
+from engine.ports import Locker, OpenedBackend, Store, StoredObject
 from engine.state import State, StateId
 from engine.stored.state_file import encode
 
@@ -43,7 +43,7 @@ class StoreDenyingOtherKeys(MemoryStore):
 
     deny_all = False
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         if self.deny_all or key != KEY:
             raise StoreAccessError(f"{key} is denied", hint=f"allow {key}")
         return super().read(key)

@@ -18,6 +18,7 @@ from engine.events import (
     ApplySkipped,
     ApplyStart,
     ApplySummary,
+    BackendUsed,
     Event,
     InProgress,
     LockAcquired,
@@ -26,6 +27,7 @@ from engine.events import (
     Notice,
     RefusalWarning,
     Retrying,
+    RunStarted,
     Stopping,
 )
 from engine.lock import LockRecord
@@ -36,6 +38,8 @@ from tests.dtm.render.rendering import DATA, HOLDER, RECORD, WEB, Shown
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "reference" / "events.schema.json"
 EVENTS: list[tuple[Event, str]] = [
+    (RunStarted("apply"), "diagnostic"),
+    (BackendUsed("local", "file:///w/devstream.state"), "diagnostic"),
     (ApplyStart(DATA, Action.CREATE, 1, 2), "apply_start"),
     (ApplyProgress(DATA, Action.CREATE, "half", 0.5, 2.0), "apply_progress"),
     (ApplyComplete(DATA, Action.CREATE, "id", 2.0), "apply_complete"),
@@ -234,3 +238,18 @@ def test_version_command_writes_only_the_first_line() -> None:
     shown = Shown("json")
     shown.renderer.version("0.1.0")
     assert lines(shown) == [] and json.loads(shown.out)["dtm"] == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Retrying(DATA, Action.CREATE, 1, 1.0, "503"),
+        ActionDowngraded(DATA, Action.REPLACE, Action.UPDATE),
+    ],
+)
+def test_diagnostic_names_its_tool_once(event: Event) -> None:
+    shown = Shown("json")
+    shown.renderer.event(event)
+    (line,) = lines(shown)
+    assert line["where"] == "data/a"
+    assert line["message"].count("data/a") == 1

@@ -11,7 +11,7 @@ from dtm.testing.session_support import KEY, create_tool, entry, new_session, to
 from engine.errors import StateError
 from engine.log.history import load_snapshot, prune_history, read_history
 from engine.log.state_store import StateStore
-from engine.ports import Snapshot
+from engine.ports import StoredObject
 from engine.session.reading import read_state
 from engine.session.replacing import push
 
@@ -62,7 +62,7 @@ def test_pruning_by_serial_reads_no_snapshot() -> None:
     class Watched(MemoryStore):
         reads: ClassVar[list[str]] = []
 
-        def read(self, key: str) -> Snapshot | None:
+        def read(self, key: str) -> StoredObject | None:
             self.reads.append(key)
             return super().read(key)
 

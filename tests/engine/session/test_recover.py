@@ -24,7 +24,7 @@ from engine.log import rescue_file
 from engine.log.records import Cancelled, Done, Failed, Moved, OutputsSet, Record
 from engine.log.state_store import StateStore
 from engine.plan import Action
-from engine.ports import Snapshot, Version
+from engine.ports import StoredObject, Version
 from engine.runtime.environment import Environment
 from engine.session.reading import read_state
 from engine.session.recover import RecoveryResult, recover
@@ -190,7 +190,7 @@ class UnansweredStore(MemoryStore):
         self.down, self._reads = False, reads
         self.under_way: list[Callable[[], object]] = []
 
-    def read(self, key: str) -> Snapshot | None:
+    def read(self, key: str) -> StoredObject | None:
         if self.down and not self._reads:
             raise StoreUnavailableError("no route")
         return super().read(key)

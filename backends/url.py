@@ -146,9 +146,12 @@ def _split(trimmed: str, url: str) -> tuple[str | None, str]:
     if name not in FORMS:
         raise UsageError(f"{url}: unknown scheme {name}", hint=_suggest_url(name))
     if not rest.startswith("//"):
-        raise UsageError(
-            f"{url}: expected {FORMS[name].example}", hint="put two slashes after the scheme"
+        hint = (
+            "put the rest of the URL after the two slashes"
+            if url.strip().lower() == f"{name}://"
+            else "put two slashes after the scheme"
         )
+        raise UsageError(f"{url}: expected {FORMS[name].example}", hint=hint)
     return name, rest[2:]
 
 
@@ -192,7 +195,7 @@ def _explain(scheme: str) -> str:
     match scheme:
         case "k8s":
             return (
-                "put the namespace and the ConfigMap after k8s:// (in kops it is a context); "
+                "put the namespace and the ConfigMap after k8s://, not a context as in kops; "
                 "name the context with ?context=NAME"
             )
         case "azureblob":

@@ -155,7 +155,7 @@ class CommandProvider:
         created = self.read(options, resource, call)
         if created is None:
             raise ProviderError(
-                f"{name} succeeded, but read printed nothing",
+                f"the {name} command succeeded, but the read command printed nothing",
                 hint="change read: it must print the resource as a JSON object",
             )
         return created

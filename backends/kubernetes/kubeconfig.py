@@ -145,6 +145,8 @@ def _parse_file(path: Path) -> _File:
     try:
         found = yaml.load(path.read_text("utf-8"), loader)  # noqa: S506 - either loader is safe
         return msgspec.convert(found, _File)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is not a valid kubeconfig: {error}") from error
 
@@ -163,12 +165,17 @@ def _merge(merged: _Merged, path: Path, file: _File, node: Any) -> None:
 
 
 def _require_context(wanted: str, names: Iterable[str]) -> None:
-    known = ", ".join(names) or "none"
+    known = ", ".join(names)
     if not wanted:
-        raise ValueError(f"no current-context is set; set option context to one of {known}")
+        choice = f"; set option context to one of {known}" if known else ", and no context exists"
+        raise ValueError(f"no current-context is set{choice}")
     if wanted not in names:
         meant = find_similar(wanted, names)
         raise ValueError(
             f'no context "{wanted}"'
-            + (f", check the spelling: {meant} is similar" if meant else f"; use one of {known}")
+            + (
+                f", check the spelling: {meant} is similar"
+                if meant
+                else (f"; use one of {known}" if known else ", and no other one")
+            )
         )

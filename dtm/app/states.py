@@ -97,7 +97,7 @@ class HistoryItem(msgspec.Struct, frozen=True):
 
 
 def list_history(workspace: Workspace) -> list[HistoryItem]:
-    """Return the history and the current state, newest first. Warn of damaged ones."""
+    """Return the current state, then the history, highest serial first. Warn of damaged ones."""
     place = workspace.place
     found = [
         HistoryItem(old.serial, _load_or_warn(workspace, old)) for old in read_history(place.state)
@@ -163,7 +163,8 @@ def move_entry(workspace: Workspace, options: RunOptions, old: Address, new: Add
         if new in state.entries:
             raise StateError(
                 f"cannot move {old} to {new}: the state has a tool with that address",
-                hint=f"remove it first with dtm state rm {new.dotted}",
+                # Not for the tool's own address: the command would remove the tool itself.
+                hint="" if new == old else f"remove it first with dtm state rm {new.dotted}",
             )
         entries = {**state.without_entry(old).entries, new: replace(entry, address=new)}
         for address, other in entries.items():
@@ -188,7 +189,9 @@ def _refuse_other_plugin(workspace: Workspace, old: Address, new: Address) -> No
         raise StateError(
             f"cannot move {old} to {new}: "
             f"plugin {other} cannot manage a resource of plugin {current}",
-            hint=f"keep the plugin name with dtm state mv {old.dotted} {old.name}.{new.instance}",
+            hint=f"keep the plugin name with dtm state mv {old.dotted} {old.name}.{new.instance}"
+            if new.instance != old.instance
+            else "",
         )
 
 

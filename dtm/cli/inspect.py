@@ -102,7 +102,7 @@ def _show_store(context: Context, step: ProbeSkipped | Probe) -> None:
         context.renderer.notice("warning", text, hint=step.hint)
         return
     for row in probe_rows(step):
-        context.renderer.notice("info", f"Store: {row['what']}: {row['result']}")
+        context.renderer.notice("info", f"Store: {row['what']} ({row['result']})")
 
 
 def _describe_state(found: Reading) -> str:

@@ -65,7 +65,9 @@ def plan(context: Context, detailed_exitcode: bool, removal: bool, **given: Any)
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Confirm the loss of many tools in advance.")
+@click.option(
+    "--force", is_flag=True, help="Approve in advance that many tools are deleted or replaced."
+)
 @new_state_option
 @execution_options
 @command()

@@ -118,6 +118,6 @@ def plugins(context: Context, pattern: str) -> None:
     try:
         wanted = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"-r {pattern}: {error}") from error
+        raise UsageError(f"--filter {pattern}: {error}") from error
     names = [name for name in installed().names() if wanted.search(name)]
     context.renderer.data("".join(f"{name}\n" for name in names), [*names])

@@ -115,10 +115,10 @@ def push(context: Context, file: str, adopt: bool, **given: Any) -> None:
     if pushed is None:
         context.say("Nothing to do: the pushed file equals the state.")
         return
-    overridden = f" Overridden: {pushed.overridden}." if pushed.overridden else ""
+    overridden = f" Overridden with --force: {pushed.overridden}." if pushed.overridden else ""
     context.say(
-        f"{'Would push' if chosen.dry_run else 'Pushed'} serial {pushed.serial}, "
-        f"{count(pushed.tools, 'tool')} to {pushed.location}.{overridden}"
+        f"{'Would push' if chosen.dry_run else 'Pushed'} serial {pushed.serial} "
+        f"with {count(pushed.tools, 'tool')} to {pushed.location}.{overridden}"
     )
 
 
@@ -167,7 +167,7 @@ def _without_fraction(at: str) -> str | None:
 @state.command()
 @command()
 def history(context: Context) -> None:
-    """List the states in the history, newest first."""
+    """List the current state, then the history, highest serial first."""
     from dtm.app.states import list_history
 
     rows = [
@@ -214,12 +214,14 @@ def rollback(context: Context, serial: int, **given: Any) -> None:
 
     workspace, chosen = context.open(need_config=False), run_options(given)
     written, old = use(workspace, chosen, serial)
+    shows_plan = workspace.config is not None and not chosen.dry_run
     context.say(
         f"{'Would write' if chosen.dry_run else 'Wrote'} serial {written} "
         f"with the {count(len(old.entries), 'tool')} of serial {serial}. "
-        "No live resource was touched. Run dtm plan to see the next changes."
+        "No live resource was touched."
+        + ("" if shows_plan or chosen.dry_run else " Run dtm plan to see the next changes.")
     )
-    if workspace.config is not None and not chosen.dry_run:
+    if shows_plan:
         # The rollback is complete, and the plan is only shown, so it needs no lock.
         context.renderer.plan(Run(workspace, RunOptions(lock=False)).plan())
 
@@ -250,12 +252,14 @@ def move_log(context: Context, place: str, **given: Any) -> None:
     from dtm.app.states import move_log as use
 
     workspace, chosen = context.open(need_config=False), run_options(given)
-    side = "inside" if place == "inline" else "next to"
-    where = f"{side} the state file at {workspace.place.location}"
+    state_file = f"the state file at {workspace.place.location}"
+    inside = place == "inline"
     if not use(workspace, chosen, place):
-        context.say(f"Nothing to do: the commit log is already {where}.")
+        where = "inside" if inside else "next to"
+        context.say(f"Nothing to do: the commit log is already {where} {state_file}.")
         return
-    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log: new place {where}."
+    target = f"{'into' if inside else 'next to'} {state_file}"
+    moved = f"{'Would move' if chosen.dry_run else 'Moved'} the commit log {target}."
     asked = workspace.place.settings.log
     if asked not in ("auto", place):
         moved += f" Set state.log: {place}, because runs with state.log: {asked} are refused."

@@ -58,6 +58,7 @@ SLOW_LOCK: Final = 0.4
 MAX_NAMED: Final = 20
 """The number of failures, and of skipped tools, that a summary lists without -v."""
 CONTINUE: Final = "run the same command again: it continues with what is left"
+CONTINUE_AFTER_FAILURE: Final = f"remove the cause, then {CONTINUE}"
 
 
 def describe_event(event: Event) -> LogLine:
@@ -78,7 +79,7 @@ def describe_event(event: Event) -> LogLine:
             chosen = f" (chosen by: {event.chosen_by})" if event.chosen_by else ""
             return LogLine("info", text + chosen)
         case ApplySummary():
-            return LogLine(_verdict(event), _headline(event), "" if event.is_complete else CONTINUE)
+            return _outcome(event)
         case _:
             return _change(event)
 
@@ -257,6 +258,12 @@ def _verdict(event: ApplySummary) -> Level:
         if event.is_complete
         else "warning"
     )
+
+
+def _outcome(event: ApplySummary) -> LogLine:
+    level = _verdict(event)
+    hint = CONTINUE_AFTER_FAILURE if level == "error" else CONTINUE
+    return LogLine(level, _headline(event), "" if event.is_complete else hint)
 
 
 def _headline(event: ApplySummary) -> str:

@@ -31,7 +31,7 @@ LOOKS: Final = {
     Action.REPLACE: Look("-/+", "replace", "replace (delete, then create)"),
     Action.DELETE: Look("-", "delete", "delete"),
     Action.MOVE: Look(">", "move", "rename (state only)"),
-    Action.RECOVER: Look("?", "recover", "recover (adopt and compare)"),
+    Action.RECOVER: Look("?", "recover", "recover (after an interrupted run)"),
     Action.FORGET: Look(".", "forget", "forget (remove from the state only)"),
     Action.KEEP: Look("=", "keep", "rewrite the entry (state only)"),
 }

@@ -131,7 +131,7 @@ def large_loss(tools: int) -> tuple[str, str]:
     """Return the question about a plan that deletes many tools, and the only answer that agrees."""
     answer = f"yes, {tools}"
     return (
-        f"{tools} tools will be deleted or replaced, more than 30 %. To go on, answer: {answer}",
+        f"{tools} tools will be deleted or replaced, more than 30 %. To go on, enter: {answer}",
         answer,
     )
 

@@ -28,7 +28,7 @@ CREATE, SWAP, RACE = "create", "swap", "race"
 
 GUARANTEES: Mapping[str, str] = {
     CREATE: "a second creation of the same key is refused",
-    SWAP: "the current version can be replaced, any other version is refused",
+    SWAP: "only the current version can be replaced",
     RACE: f"exactly one of {RACERS} simultaneous creators succeeds",
 }
 

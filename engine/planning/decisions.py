@@ -322,16 +322,18 @@ def _entry_differences(
     return notes
 
 
-def unresolved_note(tool: RecordedTool) -> str:
+def unresolved_note(tool: RecordedTool, *, can_retry: bool = True) -> str:
     """Return the note that asks the user to resolve an operation with an unknown outcome."""
     pending = tool.entry.pending
     assert pending is not None
     address = tool.entry.address.dotted
+    retry = f"--resolve {address}=retry (run the {pending.action} again)\n" if can_retry else ""
     return (
         f"the outcome of its {_NOUNS.get(pending.action, pending.action)} is unknown and cannot be "
-        "looked up. Check the resource yourself, then add one of these to the command:\n"
+        "looked up. Check the resource yourself, then add one of these to dtm apply, delete or "
+        "destroy:\n"
         f"--resolve {address}=adopt:ID (it exists and has this ID)\n"
-        f"--resolve {address}=retry (run the {pending.action} again)\n"
+        f"{retry}"
         f"--resolve {address}=forget (it does not exist)"
     )
 
@@ -362,12 +364,13 @@ def _decide_removal(tool: RecordedTool, reason: Reason) -> Change:
         return replace(change, action=Action.FORGET)
     if entry.resource is None and resolution and resolution.kind is ResolutionKind.RETRY:
         raise UsageError(
-            f"cannot retry the creation of {entry.address}: it is to be deleted",
+            "its creation cannot be retried: the tool is to be deleted",
             hint=f"use --resolve {entry.address.dotted}=adopt:ID to delete the resource, "
             f"or --resolve {entry.address.dotted}=forget if it does not exist",
         )
     if tool.needs_resolution and entry.resource is None:
-        return replace(change, action=Action.RECOVER, note=unresolved_note(tool))
+        note = unresolved_note(tool, can_retry=False)
+        return replace(change, action=Action.RECOVER, note=note)
     # A recorded resource that cannot be looked up may still exist. It is not forgotten but deleted,
     # by its ID.
     if live is None and (tool.findable or entry.resource is None):

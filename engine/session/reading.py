@@ -57,9 +57,10 @@ def read_state(
     active_session, in_progress = _active_session(state_store, view, locker, lease)
     notice = ""
     if view.replaced and view.head is not None:
+        change = "removed" if view.snapshot is None else "replaced"
         notice = (
-            f"{location} was replaced by other means than dtm: the records of its commit log "
-            "belong to another snapshot, so the next run moves them to the history"
+            f"{location} was {change} by other means than dtm. Its commit log belongs to another "
+            "snapshot: the next run moves the records of the log to the history"
         )
     return Reading(
         found,

@@ -116,8 +116,10 @@ def rollback(session: Session, old: State, *, dry_run: bool = False) -> int:
     # Digests depend on the salt. With another one every secret would look changed.
     elif old.salt not in ("", session.state.salt):
         raise StateError(
-            "that serial has another salt, so its secrets cannot be compared with the config",
-            hint="replace the state anyway with dtm state push --force FILE",
+            f"serial {old.id.serial} was written with another salt than the current state, "
+            "so its secrets cannot be compared with the config",
+            hint="replace the state anyway: copy that snapshot out of the history, "
+            "then run dtm state push --force FILE",
         )
     if dry_run:
         return serial

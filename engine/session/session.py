@@ -384,7 +384,7 @@ def _worth_saving(rejected: Sequence[Record], maybe_committed: Collection[Record
 def copy_error(state: State, location: str) -> StateError:
     """Return the error of a session that would change a copy."""
     return StateError(
-        f"this state is a copy: it is at {location} and belongs to {state.home}",
+        f"this state is a copy: it belongs to {state.home}",
         hint="make this location its home: dtm state pull > copy.json, "
         "then dtm state push --adopt copy.json",
         where=location,

@@ -116,7 +116,10 @@ def _resolve_text(text: str) -> str:
 def _describe_unknown(name: str) -> str:
     similar = find_similar(name, list_templates())
     known = f"use {similar}" if similar else f"use one of {', '.join(list_templates())}"
-    return f'there is no template "{name}": {known}, or set a URL or a path that begins with ./'
+    return (
+        f'sourceRepo: there is no template "{name}": {known}, '
+        "or set a URL or a path that begins with ./"
+    )
 
 
 def load_template(template: TemplateRepo | str, call: Call) -> dict[str, GitFile]:

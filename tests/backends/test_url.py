@@ -99,7 +99,7 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("s3:/b", "expected s3://bucket/key", "two slashes"),
         ("s3:b/k", "expected s3://bucket/key", "two slashes"),
         ("s3:///b/k", "bucket is missing, expected s3://bucket/key", ""),
-        ("s3://", "expected s3://bucket/key", "two slashes"),
+        ("s3://", "expected s3://bucket/key", "put the rest of the URL after the two slashes"),
         ("s3://b", "key is missing, expected s3://bucket/key", ""),
         ("s3://b/", "key is missing, expected s3://bucket/key", ""),
         ("gs://", "expected gs://bucket/key", ""),
@@ -116,7 +116,7 @@ def test_lock_log_and_history_in_a_query() -> None:
         ("https://host/state", "unknown scheme https", "use a path"),
         ("vault://host/mount/path", "unknown scheme vault", "use a path"),
         ("k8s://", "expected k8s://namespace/configmap", ""),
-        ("k8s://kind-kind", "configmap is missing", "in kops it is a context"),
+        ("k8s://kind-kind", "configmap is missing", "not a context as in kops"),
         ("k8s://me@cluster/key", "expected k8s://namespace/configmap", "name the context with"),
         (
             "k8s://Tool_chain/state",

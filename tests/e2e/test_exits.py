@@ -56,7 +56,7 @@ def test_failed_run_ends_with_a_summary(dtm: Runner, config: Write) -> None:
         "      no such account",
         "  Skipped:",
         "    command/c create, because command/b failed",
-        "  → run the same command again: it continues with what is left",
+        "  → remove the cause, then run the same command again: it continues with what is left",
     ]
     assert "SUCCESS" not in end and "SUCCESS]  Done" not in done.stderr
 

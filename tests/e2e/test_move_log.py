@@ -14,13 +14,11 @@ def inline(folder: Path) -> bool:
 def test_commit_log_moves_there_and_back(dtm: Runner, config: Write) -> None:
     config(TOOLS % "one")
     dtm("apply", "-y")
-    assert "Would move the commit log: new place inside the state file" in dtm(
+    assert "Would move the commit log into the state file" in dtm(
         "state", "move-log", "inline", "--dry-run"
     )
     assert not inline(dtm.folder)
-    assert "Moved the commit log: new place inside the state file" in dtm(
-        "state", "move-log", "inline"
-    )
+    assert "Moved the commit log into the state file" in dtm("state", "move-log", "inline")
     assert inline(dtm.folder)
     assert "Nothing to do: the commit log is already inside" in dtm("state", "move-log", "inline")
     config(TOOLS % "two")

@@ -285,7 +285,7 @@ def test_move_to_a_bucket_names_the_local_state(dtm: Runner, state: State) -> No
     copied = re.search(r"dtm state pull --state (\S+) \| dtm state push - --adopt", refused)
     assert copied
     pulled = dtm.run("state", "pull", "--state", *shlex.split(copied[1])).stdout
-    assert "Pushed serial 1, 2 tools" in dtm("state", "push", "-", "--adopt", stdin=pulled)
+    assert "Pushed serial 1 with 2 tools" in dtm("state", "push", "-", "--adopt", stdin=pulled)
     assert "nothing to do" in dtm("apply", "-y")
     config.write_text(TWO, "utf-8")
     (dtm.folder / "devstream.state").unlink()

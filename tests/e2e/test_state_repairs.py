@@ -41,7 +41,8 @@ def test_state_without_a_lineage_is_not_pushed(dtm: Runner, config: Write) -> No
     assert "has no lineage" in dtm("state", "push", "-", code=1, stdin=json.dumps(document))
     output = dtm("state", "push", "-", "--force", "--dry-run", stdin=json.dumps(document))
     assert (
-        "Would push serial 9" in output and "Overridden: the pushed state has no lineage" in output
+        "Would push serial 9" in output
+        and "Overridden with --force: the pushed state has no lineage" in output
     )
 
 
@@ -107,7 +108,7 @@ def test_forced_push_replaces_a_damaged_state(dtm: Runner, config: Write) -> Non
     document = dtm.run("state", "pull").stdout
     cut(dtm.folder / "devstream.state")
     assert "not a valid state file" in dtm("state", "push", "-", code=1, stdin=document)
-    assert "Overridden: the current state is damaged" in dtm(
+    assert "Overridden with --force: the current state is damaged" in dtm(
         "state", "push", "-", "--force", stdin=document
     )
     assert dtm.run("state", "pull").stdout.count("hello") >= 1

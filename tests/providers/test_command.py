@@ -87,7 +87,9 @@ def test_without_read_the_record_is_returned(tmp_path: Path) -> None:
 
 
 def test_create_fails_if_read_prints_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match="create succeeded, but read printed nothing"):
+    with pytest.raises(
+        ProviderError, match="the create command succeeded, but the read command printed nothing"
+    ):
         PROVIDER.create(CommandOptions(create="true", read="true"), Call(ADDRESS, tmp_path))
 
 

@@ -88,7 +88,7 @@ def test_hints_of_notices_and_events_get_the_flags() -> None:
         "→ dtm lock --state s",
         "→ dtm plan --state s",
         "→ dtm apply --state s",
-        "→ run the same command again: it continues with what is left",
+        "→ remove the cause, then run the same command again: it continues with what is left",
     ]
 
 

@@ -85,7 +85,7 @@ def test_summary_explains_failed_and_skipped_tools() -> None:
         "      → free some space",
         "  Skipped:",
         "    repo-scaffolding/web create, because data/a failed",
-        "  → run the same command again: it continues with what is left",
+        "  → remove the cause, then run the same command again: it continues with what is left",
     ]
 
 
@@ -274,7 +274,7 @@ def test_quiet_keeps_warnings_and_errors() -> None:
         "!! [ERROR]  Apply failed => 1 failed in 1.0s.",
         "  Failed:",
         "    data/a create: c",
-        "  → run the same command again: it continues with what is left",
+        "  → remove the cause, then run the same command again: it continues with what is left",
     ]
 
 

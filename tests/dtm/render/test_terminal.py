@@ -103,7 +103,7 @@ def test_finished_lines_stay_and_the_table_disappears() -> None:
         "  Skipped:",
         "    data/b create, because repo-scaffolding/web failed",
         "  State: /w/s",
-        "  → run the same command again: it continues with what is left",
+        "  → remove the cause, then run the same command again: it continues with what is left",
     ]
 
 

@@ -314,7 +314,7 @@ def test_note_of_a_failed_operation_has_its_message(
 
 def test_retry_of_a_tool_to_be_deleted_is_refused() -> None:
     known = state(entry("blind.a", created=False, pending=pending("create")))
-    with pytest.raises(PlanError, match="cannot retry the creation of blind/a"):
+    with pytest.raises(PlanError, match="blind/a: its creation cannot be retried"):
         plan(config(), known, live_resources(), resolutions={at("blind.a"): RETRY})
 
 

@@ -127,12 +127,14 @@ def test_newer_format_is_not_taken_for_damage(dtm: Runner, config: Write) -> Non
 def test_entry_moves_only_within_its_plugin(dtm: Runner, config: Write) -> None:
     config("tools: [{name: file, instanceID: f, options: {path: out.txt, content: x}}]")
     dtm("apply", "-y")
-    output = dtm("state", "mv", "file.f", "data.f", code=1)
+    output = dtm("state", "mv", "file.f", "data.g", code=1)
     assert (
-        "cannot move file/f to data/f: plugin data cannot manage a resource of plugin file"
+        "cannot move file/f to data/g: plugin data cannot manage a resource of plugin file"
         in output
-        and "dtm state mv file.f file.f" in output
+        and "dtm state mv file.f file.g" in output
     )
+    assert "dtm state" not in dtm("state", "mv", "file.f", "data.f", code=1)
+    assert "dtm state rm" not in dtm("state", "mv", "file.f", "file.f", code=1)
     assert "there is no plugin nosuch" in dtm("state", "mv", "file.f", "nosuch.f", code=1)
     dtm("state", "mv", "file.f", "file.g")
     dtm("destroy", "-y")

@@ -48,8 +48,8 @@ def expect_error(call: Callable[[], object], kind: type[E], what: str = "the cal
 class Case(msgspec.Struct, Generic[P], frozen=True):
     """One rule that an implementation must keep.
 
-    `name` states the rule. `ids` are stable numbers, by which docs/reference/conformance.md
-    lists the rules. `check(place)` raises CaseFailedError if the rule is broken, and CaseSkipped if it cannot be checked.
+    `name` states the rule. `ids` are its stable numbers. `check(place)` raises CaseFailedError if
+    the rule is broken, and CaseSkipped if it cannot be checked.
     """
 
     ids: tuple[str, ...]

@@ -38,8 +38,8 @@ HEAD = """\
 
 The rules that every store, locker and session must keep, and the result of each case in the run
 that wrote this page. `make conformance` writes the page, and `make test-real` fails if its results
-differ from it. The `C` and `G` numbers identify the rules. `-` means that the case was not run on
-this place.
+differ from it. A *place* is a store, a lock, or both, of one kind on one server. The `C` and `G`
+numbers of the rules are stable. `-` means that the case was not run on this place.
 
 A versioned bucket on Ceph RGW is not listed, since it cannot hold a state: it accepts a second
 creation of a key and refuses every conditional replacement, even a correct one. The probe detects

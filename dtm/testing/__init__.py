@@ -10,13 +10,13 @@ Terms:
 
 Invariants:
 
-- No test runner is needed. A suite raises an AssertionError that lists all failed cases, so that
-  one call is a whole test for pytest, unittest or a script.
+- No test runner is needed. A suite raises an AssertionError that lists all failed cases (that of
+  sessions: the first one), so that one call is a whole test for pytest, unittest or a script.
 - Each case runs in a new place, or in a new directory.
 - Two clients take part in each case of a store or a locker: a rule that holds only for a single
   client protects nothing.
-- Time passes on a fake clock, so that hours take milliseconds. A case that needs the real clock
-  says so.
+- In the locker contract time passes on a fake clock, so that hours take milliseconds. A case that
+  needs the real clock says so. The session contract uses the real clock and short leases.
 
 An author of a plugin writes a function that returns a trial, and calls
 

@@ -141,7 +141,10 @@ def _expect_interrupt(call: Callable[[], object]) -> None:
 
 
 def lost_answers_are_recognized(place: LockerPlace) -> None:
-    """Lose the answer to an acquisition, a renewal and a release: the lock is held and released."""
+    """Lose the request or the answer of an acquisition, a renewal and a release.
+
+    The client must find out whether its request had an effect, and repeat it if not.
+    """
     alice, bob, clock = two_clients(place)
     answer_lost = CallFault(OutcomeUnknownError("no answer"), after_effect=True)
     request_lost = CallFault(OutcomeUnknownError("no answer"))
@@ -287,7 +290,9 @@ def fresh_lock_is_refused_immediately(place: LockerPlace) -> None:
     clock.sleep(LEASE / 2)
     started = clock()
     expect_error(bob.acquire, LockHeldError, "acquiring a lock within its lease")
-    require(clock() == started, "without a timeout a fresh lock must not be waited for, but it was")
+    require(
+        clock() == started, "without a timeout a client must not wait for a fresh lock, but it did"
+    )
     held.release()
 
 

@@ -2,8 +2,7 @@
 
     locker_contract(lambda: LockerPlace(lambda: MyLocker(fresh_directory)))
 
-The numbers of the cases are explained in `dtm.testing.store`. The cases about time are in
-`dtm.testing.leases`.
+The cases about time are in `dtm.testing.leases`.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = ["LOCKER_CASES", "LockerPlace", "locker_contract"]
 FIRST_HOLD = 0.05
 """Seconds that the first holders keep the lock, so that all other clients try meanwhile.
 
-Where threads take turns, short holds might never overlap with another client's attempt.
+Otherwise each thread might finish its short holds before the next thread starts.
 """
 
 

@@ -144,7 +144,7 @@ def create_is_read_back(run: TrialRun) -> None:
 
 
 def resource_can_be_stored(run: TrialRun) -> None:
-    """Create: an id, plain JSON, no reserved attribute names, and the declared outputs."""
+    """Create: the resource has an id, plain JSON, no reserved names, and the declared outputs."""
     made = run.create()
     require(bool(made.id), "the id must not be empty, but is")
     plain = {"attributes": dict(made.attributes), "outputs": dict(made.outputs)}
@@ -226,11 +226,11 @@ def drift_is_detected_and_repaired(run: TrialRun) -> None:
         )
         _require_same(made, run.read(made), f"read after the repair of {name}")
     # An attribute that no drift changes would never be tested.
-    blind = made.attributes.keys() - seen - run.trial.cannot_drift
+    untested = made.attributes.keys() - seen - run.trial.cannot_drift
     require(
-        not blind,
+        not untested,
         "the trial must have a drift for each attribute, "
-        f"but has none for {', '.join(sorted(blind))}",
+        f"but has none for {', '.join(sorted(untested))}",
     )
 
 
@@ -252,7 +252,7 @@ def deleted_resource_is_created_again(run: TrialRun) -> None:
 def found_again_after_a_crash(run: TrialRun) -> None:
     """Find a resource by its identity alone, and create it once again.
 
-    So it is after a crash between `create` and the record of its result.
+    dtm does so after a crash between `create` and the record of its result.
     """
     _need_identity(run)
     made = run.create()
@@ -291,7 +291,7 @@ def deleted_twice(run: TrialRun) -> None:
     run.delete(made)
 
 
-def uncreated_resource_is_refused(run: TrialRun) -> None:
+def foreign_resource_is_refused(run: TrialRun) -> None:
     """Create over a resource that dtm did not create: refused with a hint, and not changed."""
     _need(run, "create_outside")
     assert run.trial.create_outside is not None
@@ -339,5 +339,5 @@ PROVIDER_CASES: Final[tuple[Case[TrialRun], ...]] = (
     Case((), "a resource left by a crash is found again", found_again_after_a_crash),
     Case((), "changed options are applied in place", updated_in_place),
     Case((), "delete removes the resource and can be repeated", deleted_twice),
-    Case((), "a resource that dtm did not create is refused", uncreated_resource_is_refused),
+    Case((), "a resource that dtm did not create is refused", foreign_resource_is_refused),
 )

@@ -4,8 +4,8 @@
     def test_session_contract(case: str, tmp_path: Path) -> None:
         SESSION_CASES[case](lambda: Client(MyStore(tmp_path), MyLocker(tmp_path)))
 
-Each call of the factory returns a new client of the same place, which is empty at first. The name
-of a case begins with the stable numbers of its rule, and then states the rule.
+A case gets a function that returns a new client of the same place at each call. The place is empty
+at first. The name of a case states its rule, and may begin with stable numbers of the rule.
 """
 
 from __future__ import annotations

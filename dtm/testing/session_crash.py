@@ -154,7 +154,7 @@ def _fail(
     return seen
 
 
-def _quick(seconds: float) -> None:
+def _sleep_briefly(seconds: float) -> None:
     time.sleep(min(seconds, 0.02))
 
 
@@ -164,7 +164,9 @@ def _run(killable: KillableClient, round_: int, done: set[str]) -> None:
         killable.locker,
         lease=0.2,
         timeout=5,
-        environment=Environment(sleep=_quick, save_fallback=lambda name, _: name, background=False),
+        environment=Environment(
+            sleep=_sleep_briefly, save_fallback=lambda name, _: name, background=False
+        ),
     ) as session:
         for part in ("x", "y"):
             create_tool(session, f"{part}{round_}")
@@ -208,7 +210,7 @@ def _lost_before(connect: Connect) -> None:
 
 
 @session_case(
-    "C47, G53, G57 after a kill before any write "
+    "C47, G53, G57 if a run is killed before a write, "
     "the next run knows all finished and pending operations"
 )
 def _killed_before(connect: Connect) -> None:
@@ -216,7 +218,7 @@ def _killed_before(connect: Connect) -> None:
 
 
 @session_case(
-    "C47, G53, G57 after a kill after any write "
+    "C47, G53, G57 if a run is killed after a write, "
     "the next run knows all finished and pending operations"
 )
 def _killed_after(connect: Connect) -> None:
@@ -353,8 +355,8 @@ def _devstream(connect: Connect) -> None:
         assert list(saved.values()) == [DEVSTREAM]
         return
     (past,) = read_history(state_store(client.store))
-    condition = client.store.read(past.key)
-    assert past.serial == 0 and condition is not None and condition.data == DEVSTREAM
+    kept = client.store.read(past.key)
+    assert past.serial == 0 and kept is not None and kept.data == DEVSTREAM
     assert tool_names(load_snapshot(state_store(client.store), past)) == {"a"}
 
 
@@ -391,8 +393,8 @@ def _replaced(connect: Connect) -> None:
     assert tool_names(read_current(client)) == {"a", "b"}
     if not client.separate_log:  # an inline log was replaced together with the state file
         return
-    condition = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
-    found = client.store.read(condition[0])
+    kept = [key for key in client.store.list(f"{KEY}.history/") if "log-" in key]
+    found = client.store.read(kept[0])
     assert found is not None and b"lost" in found.data
 
 

@@ -144,11 +144,13 @@ def _next(connect: Connect) -> None:
         return
     (past,) = read_history(state_store(client.store))
     assert past.serial == 1 and load_snapshot(state_store(client.store), past).id == first.id
-    condition = client.store.read(past.key)
-    assert condition is not None and old is not None and condition.data == old.data
+    kept = client.store.read(past.key)
+    assert kept is not None and old is not None and kept.data == old.data
 
 
-@session_case("C14 of two sessions that read the same serial the second to claim is refused")
+@session_case(
+    "C14 if two sessions read the same serial, the second one to claim the state is refused"
+)
 def _stale(connect: Connect) -> None:
     one, two = connect(), connect()
     with (
@@ -165,15 +167,15 @@ def _stale(connect: Connect) -> None:
 @session_case("C15-C20 a pushed state must have the same lineage and a higher serial, or be forced")
 def _push(connect: Connect) -> None:
     client = connect()
-    first, second = _grown(client, "a"), _grown(client, "b")
+    first, second = _create_in_session(client, "a"), _create_in_session(client, "b")
     _push_refused(client, first, second)
     assert _pushed(client, first, force=True) and read_current(client).id == first.id
-    last = _grown(client, "d")
+    last = _create_in_session(client, "d")
     assert last.id.serial == first.id.serial + 1 and tool_names(last) == {"a", "d"}
 
 
 def _push_refused(client: Client, first: State, second: State) -> None:
-    """Push states that must be refused after `second`, and `second` itself, which is a no-op."""
+    """Push states that `second`, the current state, must refuse, and `second` itself: no change."""
     assert "older" in expect_error(lambda: _pushed(client, first), StateError).message
     assert _pushed(client, second) == "" and read_current(client).snapshot_id == second.snapshot_id
     other = second.with_entry(entry("c"))
@@ -183,7 +185,7 @@ def _push_refused(client: Client, first: State, second: State) -> None:
     assert tool_names(read_current(client)) == {"a", "b"}
 
 
-def _grown(client: Client, name: str) -> State:
+def _create_in_session(client: Client, name: str) -> State:
     """Create `data.NAME` in a session of its own, and return the state after it."""
     with new_session(client.store) as session:
         create_tool(session, name)

@@ -168,7 +168,10 @@ def state_store(
 ) -> StateStore:
     """Return the state that all cases use, in this store."""
     return StateStore(
-        store, KEY, environment or Environment(sleep=_short, save_fallback=_name), log
+        store,
+        KEY,
+        environment or Environment(sleep=_sleep_briefly, save_fallback=_save_nowhere),
+        log,
     )
 
 
@@ -193,11 +196,11 @@ def _silent(_event: Event) -> None:
     return None
 
 
-def _name(name: str, _data: bytes) -> str:
+def _save_nowhere(name: str, _data: bytes) -> str:
     return name
 
 
-def _short(seconds: float) -> None:
+def _sleep_briefly(seconds: float) -> None:
     time.sleep(min(seconds, 0.01))
 
 

@@ -2,8 +2,7 @@
 
     store_contract(lambda: StorePlace(lambda: MyStore(fresh_directory)))
 
-The numbers of the cases are stable: `C` for reading, writing and fencing, `G` for paths and
-listings.
+The `C` and `G` numbers of the cases are stable, so that reports can refer to them.
 """
 
 from __future__ import annotations

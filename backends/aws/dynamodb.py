@@ -56,7 +56,8 @@ class DynamoLocker:
         text = info.to_json().decode()
         item = {**self._row_key(key), "Info": {"S": text}}
 
-        # Replace the whole row: fields of another program go with the record they belong to.
+        # This replaces the whole row: fields that another program has added are removed with the
+        # old record.
         def attempt() -> LockRecord:
             self._call("PutItem", key, Item=item, **_condition_parameters(expect))
             return LockRecord(info, _version(text))

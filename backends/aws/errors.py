@@ -1,8 +1,8 @@
 """Mapping of botocore's errors to those of `engine.errors`, for S3, DynamoDB and STS.
 
-It holds for Amazon's servers and for other servers with the same protocol. Each error becomes one
-of three kinds: access denied (StoreAccessError), certainly without effect (StoreUnavailableError),
-or outcome unknown (OutcomeUnknownError). Anything else is a StoreError.
+The mapping is valid for Amazon's servers and for other servers with the same protocol. An error
+becomes one of four kinds: access denied (StoreAccessError), certainly without effect
+(StoreUnavailableError), outcome unknown (OutcomeUnknownError), or any other (StoreError).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NO_EFFECT_CODES = (
 
 A bare 500 or 503 is not among them: a server may answer so after the write had its effect.
 """
-ANOTHER = "another region"
+UNKNOWN_REGION = "another region"
 NO_CREDENTIALS_HINT = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile with option profile"
 )
@@ -128,14 +128,14 @@ def _map_response(error: Any, request: AwsRequest, identity: Callable[[], str]) 
     answer = response_of(error)
     details, metadata = answer.get("Error", {}), answer.get("ResponseMetadata", {})
     code, status = error_code(error), int(metadata.get("HTTPStatusCode") or 0)
-    # Assuming a role failed, so the request itself was never sent.
+    # The role could not be assumed, so the request itself was never sent.
     if error.operation_name.startswith("AssumeRole"):
         return _role_error(
             f"{request.place}: the role cannot be assumed: {code}: {details.get('Message', '')}",
             status,
         )
-    # The code before the status: a 403 also means a wrong clock, key or region, and each of these
-    # has its own remedy.
+    # Examine the code before the status: a 403 also means a wrong clock, key or region, and each of
+    # these has its own remedy.
     known = _map_known_code(code, details, metadata.get("HTTPHeaders", {}), request, identity)
     if known:
         return known
@@ -149,7 +149,7 @@ def _map_response(error: Any, request: AwsRequest, identity: Callable[[], str]) 
             else "",
         )
     # Before the test for 5xx: these codes guarantee that there was no effect, so that the write can
-    # be repeated. An unknown outcome would cost another read to find out.
+    # be repeated. After an unknown outcome, dtm would have to read the object first.
     if code in NO_EFFECT_CODES or status == 429:
         return StoreUnavailableError(text)
     if status >= 500:
@@ -187,10 +187,12 @@ def _map_known_code(
             hint="set the secret key again where the credentials come from",
         )
     if code in WRONG_REGION_CODES:
-        region = headers.get("x-amz-bucket-region") or details.get("Region") or ANOTHER
+        region = headers.get("x-amz-bucket-region") or details.get("Region") or UNKNOWN_REGION
         return StoreAccessError(
             f"{place}: the bucket is in {region}, not in {request.region or 'the given region'}",
-            hint=f"set option region to {region}" if region != ANOTHER else "set option region",
+            hint=f"set option region to {region}"
+            if region != UNKNOWN_REGION
+            else "set option region",
         )
     if code in NOT_FOUND_CODES:
         what = "bucket" if code == "NoSuchBucket" else "table"
@@ -303,5 +305,5 @@ def _reason_of(error: Any) -> str:
 
 
 def _no_answer_error(text: str, request: AwsRequest) -> DtmError:
-    """Map a request without a response: a write may have had its effect, a read has none."""
+    """Return the error of a request that may have been executed: a read never has an effect."""
     return OutcomeUnknownError(text) if request.writes else StoreUnavailableError(text)

@@ -18,7 +18,7 @@ from engine.schema import Field, Options
 from engine.values import Value, reveal
 
 BUCKET: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-"""The first label of a host name. Amazon also requires at least three characters."""
+"""Names of buckets that can be part of a host name. Amazon also requires three characters."""
 DEFAULT_FLAVOUR_REGION = "us-east-1"
 
 

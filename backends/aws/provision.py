@@ -23,7 +23,7 @@ UNSUPPORTED_CODES: Final = (
     "501",
 )
 POLL_INTERVAL, TABLE_TIMEOUT = 0.5, 60.0
-"""Seconds between two checks of a table that is being created, and the limit of all of them."""
+"""Seconds between two checks of a table that is being created, and before dtm gives up."""
 
 
 class S3Provisioner:
@@ -124,9 +124,9 @@ class S3Provisioner:
 
     def _bucket_settings(self, client: Any) -> Sequence[tuple[str, Callable[..., Any]]]:
         """Return the settings that protect a state, each with the call that applies it."""
-        # Not versioned outside Amazon: other servers may ignore conditions in a versioned bucket
-        # (Ceph 16 does). And Ceph 16 refuses every write if public ACLs are blocked, so that they
-        # are only ignored there.
+        # Two settings are for Amazon only. Other servers may ignore conditions in a versioned bucket
+        # (Ceph 16 does), so the bucket is not versioned there. Ceph 16 refuses every write if
+        # public ACLs are blocked, so there they are ignored, but not blocked.
         kms, amazon = self._settings.kms_key, self._settings.is_amazon
         rule = (
             {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": kms}

@@ -87,9 +87,9 @@ def open_provisioner(
 class BucketRegion:
     """The region of the bucket.
 
-    It comes from option `region`, AWS_REGION, AWS_DEFAULT_REGION or the profile, in this order;
-    otherwise the bucket is asked, once. With `exists` False the bucket may be missing, so that it
-    is not asked.
+    The first of these counts: option `region`, AWS_REGION, AWS_DEFAULT_REGION, the profile,
+    us-east-1 for a server that is not Amazon's, and the answer of the bucket, which is asked once.
+    With `exists` False the bucket may not exist yet, and is not asked.
     """
 
     def __init__(self, aws: AwsAccount, settings: S3Settings, *, exists: bool = True) -> None:
@@ -276,7 +276,7 @@ class S3Store:
 def _version(answer: Mapping[str, Any], request: AwsRequest) -> Version:
     """Return the ETag of a response.
 
-    If the response ended within its headers, the ETag is missing. Raises then OutcomeUnknownError
+    The ETag is missing if the connection ended within the headers. Then raises OutcomeUnknownError
     for a write, StoreUnavailableError for a read.
     """
     if not (version := str(answer.get("ETag", "")).strip('"')):

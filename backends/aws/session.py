@@ -188,7 +188,7 @@ def _new_botocore_session() -> Any:
     """Create a botocore session with a faster loader of service descriptions.
 
     With botocore's own loader, `dtm state list` on S3 takes 11 % longer: that loader searches the
-    folders of all 400 services (6 %), and decodes the descriptions more slowly (8 %).
+    folders of all 400 services, and decodes the descriptions more slowly.
     """
 
     def services(_type_name: str) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ class ConfigMaps:
     def remove(self, name: str, version: str | None = None) -> bool:
         """Remove a ConfigMap, with `version` only that version.
 
-        Return False if it has another version; one that is already gone is success.
+        Return False if it has another version, True if it was removed or did not exist.
         """
         conditions = {"preconditions": {"resourceVersion": version}} if version else {}
         try:

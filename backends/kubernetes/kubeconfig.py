@@ -59,8 +59,8 @@ def find_access(
         return ClusterAccess(files, context)
     if (
         in_cluster is None
-        # A context is a name in a kubeconfig, so with one the pod's account is not what the user
-        # wants.
+        # A context is an entry of a kubeconfig: a user who names one does not want the pod's
+        # account.
         and not context
         and env.get("KUBERNETES_SERVICE_HOST")
         and (SERVICE_ACCOUNT_DIR / "token").is_file()

@@ -89,7 +89,7 @@ OPTIONS = KubernetesOptions
 def configmap_name(key: str) -> str:
     """Return the name of the ConfigMap of a key.
 
-    The names of a state's own keys can be read: `a.log` stays `a.log`, `a.log.d/x` becomes
+    The keys of a state give readable names: `a.log` stays `a.log`, `a.log.d/x` becomes
     `a.log.x`, and `a.history/x` becomes `a.history.x`. A key that would give an illegal or too long
     name gets a legal beginning and a digest.
     """
@@ -281,8 +281,8 @@ class KubernetesStore:
             _part_names(configmap_name(key), parts),
             {**self._labels, PART_OF_LABEL: _digest(key)},
         )
-        # Listed before the new parts are created, which must not be among the removed ones. All
-        # other listed parts are unused once the index is replaced: they belong to the old value, to
+        # List the parts before the new ones are created, so that the new ones are not removed. Once
+        # the index is replaced, all listed parts are unused: they belong to the old value, to
         # writers that died, or to writers that expect an older version and will be refused.
         unused = [found.name for found in self._maps.list(labels)]
         made = [

@@ -89,13 +89,13 @@ def open_backend(
 class _Tail(msgspec.Struct):
     """A file that is kept open for appending.
 
-    As long as it is the file at its path and has this size, `content` is the hash of its content.
+    As long as it is the file at its path and has this size, `sha256` is the hash of its content.
     """
 
     descriptor: int
     size: int
     # typeshed has no public name for the class
-    content: hashlib._Hash  # pyright: ignore[reportPrivateUsage]
+    sha256: hashlib._Hash  # pyright: ignore[reportPrivateUsage]
 
 
 class LocalStore:
@@ -154,8 +154,8 @@ class LocalStore:
                 raise SyncError(error.errno, error.strerror, str(path)) from error
             # Only now: the tail must describe bytes that are known to be on the disk.
             tail.size += len(data)
-            tail.content.update(data)
-            return tail.content.hexdigest()
+            tail.sha256.update(data)
+            return tail.sha256.hexdigest()
 
     def delete(self, key: str, *, expect: Version | None = None) -> None:
         """See `engine.ports.Store.delete`."""
@@ -211,8 +211,8 @@ class LocalStore:
             and os.fstat(tail.descriptor).st_size == tail.size
             and is_file_at(tail.descriptor, path)
         ):
-            if tail.content.hexdigest() != expect:
-                raise ConflictError(key, expect, tail.content.hexdigest())
+            if tail.sha256.hexdigest() != expect:
+                raise ConflictError(key, expect, tail.sha256.hexdigest())
             return tail
         self._close_tail(key)
         data = _read_file(path)
@@ -317,7 +317,10 @@ class LocalLocker:
         return path.with_name(path.name + ".info")
 
     def _read_holder(self, key: str) -> LockRecord | None:
-        """Return the record of the lock, unreadable if its file is missing; None if it is free."""
+        """Return the record of the lock, None if the lock is free.
+
+        If the lock is held but its record file is missing, the returned record is unreadable.
+        """
         if not self._is_held(key) and not self._is_locked_by_process(key):
             return None
         data = _read_file(self._record_path(key)) or b""

@@ -15,9 +15,10 @@ MAX_LENGTH = 253
 class Address(msgspec.Struct, frozen=True, order=True):
     """The address of one tool: the name of its plugin, and an ID among the tools of that plugin.
 
-    Messages spell it `a/b` (`str()`), `dependsOn` and flags `a.b` (`dotted`), the state file `a_b`
-    (`key`). A name contains neither dots nor underscores, and an instance contains no underscores,
-    so that each spelling means one address. `key` is never parsed.
+    It has three spellings: `a/b` in messages (`str()`), `a.b` in `dependsOn` and flags (`dotted`),
+    and `a_b` in the state file (`key`). A name contains neither dots nor underscores, and an
+    instance contains no underscores, so that each spelling means one address. `key` is never
+    parsed.
 
         Address.parse("data.first") == Address("data", "first")
     """

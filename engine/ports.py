@@ -279,11 +279,11 @@ class Provisioner(Protocol):
         ...
 
     def create(self) -> Sequence[str]:
-        """Create what is missing and return one sentence for each created thing.
+        """Create what is missing and return one phrase for each created thing.
 
         Safe to repeat: what exists already is left alone. Raises the same errors as `Store.write`.
 
-            provisioner.create()  # ["created bucket team-state"]
+            provisioner.create()  # ["bucket team-state in eu-west-1"]
             provisioner.create()  # []
         """
         ...
@@ -471,9 +471,9 @@ class HasRequirements(Protocol):
     def missing_requirements(self, options: Any) -> Sequence[str]:
         """Return one sentence for each missing program, variable or credential.
 
-        Sends no request. Using an option that is UNKNOWN raises UnknownValueError. The caller then
-        reports the secret that a delete needs and that is no longer set, or else assumes that
-        nothing is missing.
+        Sends no request. Using an option that is UNKNOWN raises UnknownValueError, which the method
+        does not catch. dtm then assumes that nothing is missing, but reports a secret that a delete
+        needs and that is not set any more.
 
             def missing_requirements(self, options):
                 return [] if shutil.which("git") else ["git is not installed"]

@@ -20,7 +20,7 @@ import msgspec
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Special: TypeAlias = "Unknown | Secret | Digest | Deferred"
 Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Special"
-"""A value as in JSON, or one of the objects of this module, such as `UNKNOWN` or a secret."""
+"""A value as in JSON, or a special object of `engine.values`, such as `UNKNOWN` or a secret."""
 Attributes: TypeAlias = Mapping[str, Value]
 """Named values: the options of a tool, or the attributes or outputs of a resource."""
 ValuePath: TypeAlias = tuple[str | int, ...]

@@ -42,28 +42,28 @@ PLUGIN: Final = ["-p", "tests.conformance", "--ignore=tests/contracts/test_confo
 
 
 @contextlib.contextmanager
-def _rgw(room: Path) -> Iterator[Any]:
+def _rgw(folder: Path) -> Iterator[Any]:
     install.rgw()
-    with ceph_rgw(room) as found:
+    with ceph_rgw(folder) as found:
         yield found
 
 
 @contextlib.contextmanager
-def _dynamodb(room: Path) -> Iterator[Any]:
-    with dynamodb_local(room, install.dynamodb()) as found:
+def _dynamodb(folder: Path) -> Iterator[Any]:
+    with dynamodb_local(folder, install.dynamodb()) as found:
         yield found
 
 
 @contextlib.contextmanager
-def _kubernetes(room: Path) -> Iterator[Any]:
-    with kube_apiserver(room, *install.kubernetes()) as found:
+def _kubernetes(folder: Path) -> Iterator[Any]:
+    with kube_apiserver(folder, *install.kubernetes()) as found:
         yield found
 
 
 @contextlib.contextmanager
-def _terraform(room: Path) -> Iterator[Any]:
-    room.mkdir()
-    found = re.search(r"v(\S+)", run([install.terraform(), "version"], room / "version.log"))
+def _terraform(folder: Path) -> Iterator[Any]:
+    folder.mkdir()
+    found = re.search(r"v(\S+)", run([install.terraform(), "version"], folder / "version.log"))
     yield Terraform(
         f"terraform {found.group(1) if found else 'of unknown version'}", str(install.terraform())
     )
@@ -79,19 +79,19 @@ STARTS: Final[Starts] = {
 
 
 @contextlib.contextmanager
-def start_servers(room: Path, starts: Starts = STARTS) -> Iterator[Real]:
+def start_servers(folder: Path, starts: Starts = STARTS) -> Iterator[Real]:
     """Start all available servers in parallel; `missing` says why others are absent."""
     missing: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         futures: dict[str, Future[Any]] = {}
         with ThreadPoolExecutor(len(starts)) as pool:
             for name, start in starts.items():
-                futures[name] = pool.submit(stack.enter_context, start(room / name))
+                futures[name] = pool.submit(stack.enter_context, start(folder / name))
         for name, future in futures.items():
             if isinstance(problem := future.exception(), MissingError | StartError):
                 missing[name] = " ".join(str(problem).split())
         found = {name: future.result() for name, future in futures.items() if name not in missing}
-        yield Real(str(room), missing=missing, **found)
+        yield Real(str(folder), missing=missing, **found)
 
 
 def main(arguments: list[str]) -> int:
@@ -112,10 +112,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", nargs="*", help="command to run instead of the tests")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    room, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
+    folder, started = Path(tempfile.mkdtemp(prefix="dtm-servers-")), time.monotonic()
     status = 1
     try:
-        with start_servers(room) as real:
+        with start_servers(folder) as real:
             _report(real, time.monotonic() - started)
             status = _run(
                 real,
@@ -126,7 +126,7 @@ def main(arguments: list[str]) -> int:
             options.require and not all_excused(real, os.environ.get("DTM_EXCUSE", ""))
         )
     finally:
-        _clean_up(room, kept=status != 0)
+        _clean_up(folder, kept=status != 0)
     return status
 
 
@@ -140,7 +140,7 @@ def _tests(suites: list[str]) -> list[str]:
 
 
 def _run(real: Real, command: list[str], *, write: bool) -> int:
-    path = Path(real.room) / "servers.json"
+    path = Path(real.folder) / "servers.json"
     path.write_bytes(msgspec.json.encode(real))
     env = {**os.environ, VARIABLE: str(path), "DTM_CONFORMANCE": "write" if write else "compare"}
     return subprocess.run(command, env=env).returncode
@@ -150,7 +150,7 @@ def _report(real: Real, seconds: float) -> None:
     for name in STARTS:
         found = getattr(real, name)
         sys.stderr.write(f"{name}: {found.title if found else f'absent: {real.missing[name]}'}\n")
-    sys.stderr.write(f"Up after {seconds:.1f} s; logs in {real.room}\n")
+    sys.stderr.write(f"Up after {seconds:.1f} s; logs in {real.folder}\n")
 
 
 def all_excused(real: Real, excuses: str) -> bool:
@@ -162,11 +162,11 @@ def all_excused(real: Real, excuses: str) -> bool:
     return not bare
 
 
-def _clean_up(room: Path, *, kept: bool) -> None:
+def _clean_up(folder: Path, *, kept: bool) -> None:
     if kept:
-        sys.stderr.write(f"The servers' logs are kept in {room}\n")
+        sys.stderr.write(f"The servers' logs are kept in {folder}\n")
     else:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def ministack(room: Path) -> Iterator[Cloud]:
+def ministack(folder: Path) -> Iterator[Cloud]:
     """Run ministack until the block ends."""
     (port,) = free_ports(1)
     env: Mapping[str, str] = {
@@ -81,18 +81,18 @@ def ministack(room: Path) -> Iterator[Cloud]:
         "GATEWAY_PORT": str(port),
         "LOG_LEVEL": "WARNING",
     }
-    with started(room / "ministack.out", _program("ministack"), env=env, cwd=room) as running:
+    with started(folder / "ministack.out", _program("ministack"), env=env, cwd=folder) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/_ministack/health", errors_too=True))
         yield Cloud("ministack", endpoint, endpoint)
 
 
 @contextlib.contextmanager
-def moto(room: Path) -> Iterator[Cloud]:
+def moto(folder: Path) -> Iterator[Cloud]:
     """Run moto until the block ends."""
     (port,) = free_ports(1)
     with started(
-        room / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=room
+        folder / "moto.out", _program("moto_server"), "-H", HOST, "-p", str(port), cwd=folder
     ) as running:
         endpoint = f"http://{HOST}:{port}"
         running.until(lambda: answers(f"{endpoint}/moto-api/", errors_too=True))

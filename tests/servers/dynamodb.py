@@ -41,9 +41,9 @@ class Dynamo:
 
 
 @contextlib.contextmanager
-def dynamodb_local(room: Path, package: Path) -> Iterator[Dynamo]:
+def dynamodb_local(folder: Path, package: Path) -> Iterator[Dynamo]:
     """Run a server until the block ends; `package` is the folder of its jar. Raises StartError."""
-    room.mkdir(parents=True)
+    folder.mkdir(parents=True)
     (port,) = free_ports(1)
     java = [
         "java",
@@ -53,7 +53,7 @@ def dynamodb_local(room: Path, package: Path) -> Iterator[Dynamo]:
         str(package / "DynamoDBLocal.jar"),
     ]
     options = ["-inMemory", "-disableTelemetry", "-port", str(port)]
-    with started(room / "dynamodb.out", *java, *options, cwd=package) as program:
+    with started(folder / "dynamodb.out", *java, *options, cwd=package) as program:
         endpoint = f"http://{HOST}:{port}"
         program.until(lambda: answers(endpoint, errors_too=True))
         found = Dynamo(f"DynamoDB Local {_version(program.log)}", endpoint)

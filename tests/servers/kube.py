@@ -82,44 +82,44 @@ class Kube:
 
 
 @contextlib.contextmanager
-def kube_apiserver(room: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
-    """Run a server in the new directory `room` until the block ends. Raises StartError."""
-    pki = room / "pki"
+def kube_apiserver(folder: Path, etcd: Path, apiserver: Path) -> Iterator[Kube]:
+    """Run a server in the new directory `folder` until the block ends. Raises StartError."""
+    pki = folder / "pki"
     pki.mkdir(parents=True)
     port, client_port, peer_port = free_ports(3)
     (pki / "tokens.csv").write_text(
         f'{ADMIN},admin,admin,"system:masters"\n{TEAM},team,team,"team"\n'
     )
-    run(["openssl", "genrsa", "-out", pki / "accounts.key", "2048"], room / "setup.log")
+    run(["openssl", "genrsa", "-out", pki / "accounts.key", "2048"], folder / "setup.log")
     store, server = f"http://{HOST}:{client_port}", f"https://{HOST}:{port}"
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             started(
-                room / "etcd.out", etcd, *_etcd_flags(room, store, f"http://{HOST}:{peer_port}")
+                folder / "etcd.out", etcd, *_etcd_flags(folder, store, f"http://{HOST}:{peer_port}")
             )
         )
         program = stack.enter_context(
-            started(room / "apiserver.out", apiserver, *_flags(pki, store, port))
+            started(folder / "apiserver.out", apiserver, *_flags(pki, store, port))
         )
         program.until(lambda: answers(f"{server}/readyz", {"Authorization": f"Bearer {ADMIN}"}))
         found = Kube(
-            _title(room, etcd, apiserver),
+            _title(folder, etcd, apiserver),
             server,
-            str(room / "kubeconfig"),
+            str(folder / "kubeconfig"),
             str(pki / "apiserver.crt"),
         )
         text = KUBECONFIG.format(server=server, authority=found.authority, admin=ADMIN, team=TEAM)
-        (room / "kubeconfig").write_text(text)
+        (folder / "kubeconfig").write_text(text)
         yield found
 
 
-def _etcd_flags(room: Path, client: str, peer: str) -> list[str]:
+def _etcd_flags(folder: Path, client: str, peer: str) -> list[str]:
     urls = {"listen-client-urls": client, "advertise-client-urls": client, "listen-peer-urls": peer}
     flags = {
         **urls,
         "initial-advertise-peer-urls": peer,
         "initial-cluster": f"default={peer}",
-        "data-dir": str(room / "etcd"),
+        "data-dir": str(folder / "etcd"),
     }
     return [
         *(f"--{name}={value}" for name, value in flags.items()),
@@ -150,11 +150,11 @@ def _flags(pki: Path, store: str, port: int) -> list[str]:
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
-def _title(room: Path, etcd: Path, apiserver: Path) -> str:
+def _title(folder: Path, etcd: Path, apiserver: Path) -> str:
     versions = []
     for binary in (apiserver, etcd):
         found = re.search(
-            r"(?:v|ersion: )(\d[\w.]+)", run([binary, "--version"], room / "setup.log")
+            r"(?:v|ersion: )(\d[\w.]+)", run([binary, "--version"], folder / "setup.log")
         )
         versions.append(found.group(1) if found else "of unknown version")
     return f"kube-apiserver {versions[0]}, etcd {versions[1]}"

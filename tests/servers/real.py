@@ -25,9 +25,9 @@ class Terraform(msgspec.Struct, frozen=True):
 
 
 class Real(msgspec.Struct, frozen=True):
-    """The running servers; `missing` says why others are absent. `room` is the folder of logs."""
+    """The running servers; `missing` says why others are absent. `folder` is the folder of logs."""
 
-    room: str = ""
+    folder: str = ""
     rgw: Rgw | None = None
     dynamodb: Dynamo | None = None
     kubernetes: Kube | None = None

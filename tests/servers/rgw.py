@@ -32,10 +32,10 @@ auth cluster required = none
 auth service required = none
 auth client required = none
 auth allow insecure global id reclaim = true
-keyring = {room}/keyring
-run dir = {room}/run
-admin socket = {room}/run/$name.asok
-log file = {room}/$name.log
+keyring = {folder}/keyring
+run dir = {folder}/run
+admin socket = {folder}/run/$name.asok
+log file = {folder}/$name.log
 # one copy of everything, in memory
 mon allow pool size one = true
 osd pool default size = 1
@@ -59,18 +59,18 @@ mon osd min up ratio = 0
 mon osd initial require min compat client = luminous
 
 [mon.a]
-mon data = {room}/mon
+mon data = {folder}/mon
 mon initial members = a
-mon cluster log file = {room}/cluster.log
+mon cluster log file = {folder}/cluster.log
 
 [osd.0]
-osd data = {room}/osd
+osd data = {folder}/osd
 # the OSD is put into the crush map by hand: its own first command fails about one time in three
 osd class update on start = false
 osd crush update on start = false
 
 [client.rgw]
-rgw data = {room}/rgw
+rgw data = {folder}/rgw
 # without tcp_nodelay every read takes 44 ms
 rgw frontends = beast endpoint={host}:{port} tcp_nodelay=1
 rgw thread pool size = 32
@@ -127,29 +127,29 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, region: str) -> A
 
 
 @contextlib.contextmanager
-def ceph_rgw(room: Path) -> Iterator[Rgw]:
-    """Run a gateway in the new directory `room` until the block ends. Raises StartError."""
+def ceph_rgw(folder: Path) -> Iterator[Rgw]:
+    """Run a gateway in the new directory `folder` until the block ends. Raises StartError."""
     for name in ("mon", "osd", "rgw", "run"):
-        (room / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
     port, mon_port = free_ports(2)
-    conf, fsid = room / "ceph.conf", str(uuid.uuid4())
-    conf.write_text(CONF.format(host=HOST, port=port, mon_port=mon_port, room=room, fsid=fsid))
+    conf, fsid = folder / "ceph.conf", str(uuid.uuid4())
+    conf.write_text(CONF.format(host=HOST, port=port, mon_port=mon_port, folder=folder, fsid=fsid))
     with contextlib.ExitStack() as stack:
-        _monitor(room, conf, fsid, mon_port, stack)
-        _osd(room, conf, stack)
+        _monitor(folder, conf, fsid, mon_port, stack)
+        _osd(folder, conf, stack)
         gateway = stack.enter_context(
-            started(room / "rgw.out", "radosgw", "-c", conf, "-n", "client.rgw", "-f")
+            started(folder / "rgw.out", "radosgw", "-c", conf, "-n", "client.rgw", "-f")
         )
-        found = Rgw(f"Ceph RGW {_version(room)}", f"http://{HOST}:{port}")
+        found = Rgw(f"Ceph RGW {_version(folder)}", f"http://{HOST}:{port}")
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda user: _user(room, conf, *user), _users(found)))
+            list(pool.map(lambda user: _user(folder, conf, *user), _users(found)))
         gateway.until(lambda: answers(found.endpoint, errors_too=True))
         _buckets(found)
         yield found
 
 
-def _monitor(room: Path, conf: Path, fsid: str, port: int, stack: contextlib.ExitStack) -> None:
-    log, keyring = room / "setup.log", room / "keyring"
+def _monitor(folder: Path, conf: Path, fsid: str, port: int, stack: contextlib.ExitStack) -> None:
+    log, keyring = folder / "setup.log", folder / "keyring"
     run(
         [
             "ceph-authtool",
@@ -175,7 +175,7 @@ def _monitor(room: Path, conf: Path, fsid: str, port: int, stack: contextlib.Exi
             f"[v1:{HOST}:{port}]",
             "--fsid",
             fsid,
-            room / "monmap",
+            folder / "monmap",
         ],
         log,
     )
@@ -188,28 +188,28 @@ def _monitor(room: Path, conf: Path, fsid: str, port: int, stack: contextlib.Exi
             "a",
             "--mkfs",
             "--monmap",
-            room / "monmap",
+            folder / "monmap",
             "--keyring",
             keyring,
         ],
         log,
     )
-    stack.enter_context(started(room / "mon.out", "ceph-mon", "-c", conf, "-i", "a", "-f"))
+    stack.enter_context(started(folder / "mon.out", "ceph-mon", "-c", conf, "-i", "a", "-f"))
 
 
-def _osd(room: Path, conf: Path, stack: contextlib.ExitStack) -> None:
-    log, osd = room / "setup.log", str(uuid.uuid4())
+def _osd(folder: Path, conf: Path, stack: contextlib.ExitStack) -> None:
+    log, osd = folder / "setup.log", str(uuid.uuid4())
     _ceph(conf, log, "osd", "new", osd, "0")
     run(["ceph-osd", "-c", conf, "-i", "0", "--mkfs", "--osd-uuid", osd], log)
     _ceph(conf, log, "osd", "crush", "add", "osd.0", "1.0", "host=h1", "root=default")
     for number in range(OSD_TRIES):
         if _keeps_running(
             stack.enter_context(
-                started(room / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f")
+                started(folder / f"osd{number}.out", "ceph-osd", "-c", conf, "-i", "0", "-f")
             )
         ):
             return
-    raise StartError(f"the OSD ended {OSD_TRIES} times, logs {room}/osd*.out")
+    raise StartError(f"the OSD ended {OSD_TRIES} times, logs {folder}/osd*.out")
 
 
 def _ceph(conf: Path, log: Path, *words: str) -> None:
@@ -235,18 +235,18 @@ def _users(found: Rgw) -> list[tuple[str, str]]:
     return [(found.access_key, found.secret_key), (found.stranger_key, found.stranger_secret)]
 
 
-def _user(room: Path, conf: Path, key: str, secret: str) -> None:
+def _user(folder: Path, conf: Path, key: str, secret: str) -> None:
     names = [
         f"--uid={key}",
         f"--display-name={key}",
         f"--access-key={key}",
         f"--secret-key={secret}",
     ]
-    run(["radosgw-admin", "-c", conf, "user", "create", *names], room / f"{key}.log")
+    run(["radosgw-admin", "-c", conf, "user", "create", *names], folder / f"{key}.log")
 
 
-def _version(room: Path) -> str:
-    found = re.search(r"version (\S+)", run(["radosgw", "--version"], room / "setup.log"))
+def _version(folder: Path) -> str:
+    found = re.search(r"version (\S+)", run(["radosgw", "--version"], folder / "setup.log"))
     return found.group(1) if found else "of unknown version"
 
 

@@ -106,23 +106,23 @@ def test_free_ports_are_different() -> None:
 
 
 @contextmanager
-def here(room: Path) -> Iterator[Terraform]:
-    room.mkdir()
-    (room / "open").touch()
+def here(folder: Path) -> Iterator[Terraform]:
+    folder.mkdir()
+    (folder / "open").touch()
     try:
         yield Terraform("terraform 0", "/nowhere")
     finally:
-        (room / "open").unlink()
+        (folder / "open").unlink()
 
 
 @contextmanager
-def absent(_room: Path) -> Iterator[object]:
+def absent(_folder: Path) -> Iterator[object]:
     raise MissingError("it is\nnot on the PATH")
     yield
 
 
 @contextmanager
-def wrong(_room: Path) -> Iterator[object]:
+def wrong(_folder: Path) -> Iterator[object]:
     raise ZeroDivisionError
     yield
 

@@ -527,11 +527,11 @@ def test_untrusted_certificate_is_an_access_error(
 class tls_server:  # noqa: N801
     """A server that completes the TLS handshake and closes the connection."""
 
-    def __init__(self, room: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         import ssl
 
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(room / "crt", room / "key")
+        self._context.load_cert_chain(folder / "crt", folder / "key")
 
     def __enter__(self) -> str:
         self._socket = socket.create_server(("127.0.0.1", 0))

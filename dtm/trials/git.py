@@ -1,6 +1,6 @@
 """Trials of the plugins that write into git repositories.
 
-The folder of a trial has bare repositories, which only git changes.
+The folder of a trial contains bare repositories, which the trial changes as another user would.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RENDERED: Final = frozenset({"rendered"})
 
 SCM: Final = Scm(scm_type="local", owner="me", name="app")
 TESTS: Final = UnitTests(command="make test", container_name="alpine:3")
-"""Options with which a plugin needs no language."""
+"""Options of the tests that are complete without the option `language`."""
 
 
 def repo_scaffolding(directory: Path) -> Trial:
@@ -145,7 +145,7 @@ MANIFEST_DRIFTS: Final[Mapping[str, tuple[str, Any]]] = {
     "apiVersion": ("apiVersion", "argoproj.io/v2"),
     "kind": ("kind", "ApplicationSet"),
 }
-"""Fields of an Application's manifest: the attribute in which a change shows, and a new value."""
+"""Field of an Application's manifest -> the attribute that shows its change, and a new value."""
 
 
 def edit_manifest(bare: Path, place: str, value: Any) -> None:

@@ -32,7 +32,7 @@ from tests.bench.bench import say
 from tests.bench.shapes import WIDTH, parents
 
 ADDED, CALL, TOOLS, PARALLELISM = 0.05, 0.02, 1000, 20
-AIM, FLOOR = 1.3, 1.6
+AIM, LIMIT = 1.3, 1.6
 """Multiples of the ideal for a flat plan. A layered plan may take one more round trip per layer."""
 
 
@@ -98,12 +98,12 @@ class Cost:
     requests: Counter[str]
 
 
-def measure(shape: str, *, count: int = TOOLS, log: str = "auto", born: bool = True) -> Cost:
-    """Apply a shape to a new state, or with `born` False to one that was written before."""
+def measure(shape: str, *, count: int = TOOLS, log: str = "auto", new: bool = True) -> Cost:
+    """Apply a shape to a new state, or with `new` False to one that was written before."""
     store, base = FarStore(), Path("/base")
     config = Config(Settings(base), tools(shape, count), {}, "digest")
     operations = Operations({"data": Slow()}, base, lambda _source: None)
-    if not born:
+    if not new:
         with _session(store, log) as session:
             session.claim()
             session.set_outputs({"a": 1})
@@ -150,14 +150,14 @@ def main() -> None:
         f"parallelism {PARALLELISM}"
     )
     say(
-        f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (floor {FLOOR}), "
+        f"aims: flat {AIM} times the ideal {ideal('flat'):g} s (limit {LIMIT}), "
         f"dag {ADDED * 1000:g} ms more per layer"
     )
     say("applying / whole run, seconds")
     for log in ("beside", "inline"):
-        for born in (True, False):
-            flat, dag = (measure(shape, log=log, born=born) for shape in ("flat", "dag"))
-            where = f"{log:<7}{'new  ' if born else 'known'}"
+        for new in (True, False):
+            flat, dag = (measure(shape, log=log, new=new) for shape in ("flat", "dag"))
+            where = f"{log:<7}{'new  ' if new else 'known'}"
             more = (dag.applying - flat.applying) / layers * 1000
             say(
                 f"  {where} flat {format_times(flat)}, "

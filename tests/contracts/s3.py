@@ -29,7 +29,7 @@ CLIENTS = 3
 
 @cache
 def account(access: AwsCredentials) -> AwsAccount:
-    """Return one account per server: its first client takes longer than most cases."""
+    """Return the same account each time: its first client takes longer than most cases."""
     return AwsAccount(access)
 
 

@@ -1,6 +1,6 @@
 """Two users who apply different configurations of the same tools at once, over a failing network.
 
-The checks afterwards are here too.
+This module also checks that no result is lost.
 """
 
 from __future__ import annotations

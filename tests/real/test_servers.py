@@ -23,7 +23,7 @@ from tests.servers.rgw import Rgw
 RACERS = 8
 
 
-def said(call: Callable[[], Any]) -> int:
+def status_of(call: Callable[[], Any]) -> int:
     """Return the HTTP status of the answer."""
     try:
         answer = call()
@@ -59,7 +59,7 @@ def key() -> str:
 
 def test_rgw_honors_conditions_without_versioning(rgw: Rgw, s3: Any, key: str) -> None:
     def put(**condition: str) -> int:
-        return said(lambda: s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x", **condition))
+        return status_of(lambda: s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x", **condition))
 
     assert (
         put(IfMatch="0" * 32) == 412 and put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 412
@@ -72,7 +72,7 @@ def test_rgw_honors_conditions_without_versioning(rgw: Rgw, s3: Any, key: str) -
     )
     assert (
         winners(
-            lambda _: said(
+            lambda _: status_of(
                 lambda: s3.put_object(
                     Bucket=rgw.plain, Key=f"{key}-raced", Body=b"", IfNoneMatch="*"
                 )
@@ -84,7 +84,9 @@ def test_rgw_honors_conditions_without_versioning(rgw: Rgw, s3: Any, key: str) -
 
 def test_rgw_ignores_conditions_with_versioning(rgw: Rgw, s3: Any, key: str) -> None:
     def put(**condition: str) -> int:
-        return said(lambda: s3.put_object(Bucket=rgw.versioned, Key=key, Body=b"x", **condition))
+        return status_of(
+            lambda: s3.put_object(Bucket=rgw.versioned, Key=key, Body=b"x", **condition)
+        )
 
     assert put(IfNoneMatch="*") == 200 and put(IfNoneMatch="*") == 200
     etag = s3.head_object(Bucket=rgw.versioned, Key=key)["ETag"]
@@ -98,22 +100,22 @@ def test_rgw_ignores_conditions_with_versioning(rgw: Rgw, s3: Any, key: str) -> 
 
 def test_rgw_ignores_the_condition_of_a_delete(rgw: Rgw, s3: Any, key: str) -> None:
     s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x")
-    assert said(lambda: s3.delete_object(Bucket=rgw.plain, Key=key, IfMatch="0" * 32)) == 204
-    assert said(lambda: s3.head_object(Bucket=rgw.plain, Key=key)) == 404
+    assert status_of(lambda: s3.delete_object(Bucket=rgw.plain, Key=key, IfMatch="0" * 32)) == 204
+    assert status_of(lambda: s3.head_object(Bucket=rgw.plain, Key=key)) == 404
 
 
 def test_rgw_denies_another_user(rgw: Rgw, s3: Any, key: str) -> None:
     s3.put_object(Bucket=rgw.plain, Key=key, Body=b"x")
     with closing(rgw.client(stranger=True)) as stranger:
-        assert said(lambda: stranger.get_object(Bucket=rgw.plain, Key=key)) == 403
-        assert said(lambda: stranger.list_objects_v2(Bucket=rgw.plain)) == 403
+        assert status_of(lambda: stranger.get_object(Bucket=rgw.plain, Key=key)) == 403
+        assert status_of(lambda: stranger.list_objects_v2(Bucket=rgw.plain)) == 403
 
 
 def test_dynamodb_accepts_one_creator_and_shows_its_row(dynamodb: Dynamo, key: str) -> None:
     def put(number: int) -> int:
         item = {"LockID": {"S": key}, "Info": {"S": str(number)}}
         condition = "attribute_not_exists(LockID)"
-        return said(
+        return status_of(
             lambda: client.put_item(
                 TableName=dynamodb.table, Item=item, ConditionExpression=condition
             )
@@ -140,20 +142,30 @@ def test_kubernetes_refuses_outdated_writers(kubernetes: Kube) -> None:
     namespace, api = kubernetes.namespace("facts"), kubernetes.client()
     with closing(api.api_client):
         assert (
-            winners(lambda _: said(lambda: api.create_namespaced_config_map(namespace, body())))
+            winners(
+                lambda _: status_of(lambda: api.create_namespaced_config_map(namespace, body()))
+            )
             == 1
         )
         version = api.read_namespaced_config_map("c", namespace).metadata.resource_version
-        assert said(lambda: api.replace_namespaced_config_map("c", namespace, body(version))) == 200
-        assert said(lambda: api.replace_namespaced_config_map("c", namespace, body(version))) == 409
+        assert (
+            status_of(lambda: api.replace_namespaced_config_map("c", namespace, body(version)))
+            == 200
+        )
+        assert (
+            status_of(lambda: api.replace_namespaced_config_map("c", namespace, body(version)))
+            == 409
+        )
         stale = {"preconditions": {"resourceVersion": version}}
-        assert said(lambda: api.delete_namespaced_config_map("c", namespace, body=stale)) == 409
+        assert (
+            status_of(lambda: api.delete_namespaced_config_map("c", namespace, body=stale)) == 409
+        )
 
 
 def test_kubernetes_grants_exactly_the_verbs_of_a_role(kubernetes: Kube) -> None:
     namespace, api = kubernetes.namespace("facts"), kubernetes.client("team")
     with closing(api.api_client):
-        assert said(lambda: api.read_namespaced_config_map("c", namespace)) == 403
+        assert status_of(lambda: api.read_namespaced_config_map("c", namespace)) == 403
         kubernetes.grant(namespace, ["get"])
-        assert said(lambda: api.read_namespaced_config_map("c", namespace)) == 404
-        assert said(lambda: api.list_namespaced_config_map(namespace)) == 403
+        assert status_of(lambda: api.read_namespaced_config_map("c", namespace)) == 404
+        assert status_of(lambda: api.list_namespaced_config_map(namespace)) == 403

@@ -153,7 +153,7 @@ def test_long_call_keeps_its_lock_against_a_waiter(team: Team) -> None:
     assert bob.run("plan", "--detailed-exitcode")[0] == 0
 
 
-def fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> None:
+def check_fenced(team: Team, ann: User, first: subprocess.Popen[str], bob: User) -> None:
     """Check that Ann's run starts nothing more, names the cause, and saves its results.
 
     Bob's state must be unchanged.
@@ -183,7 +183,7 @@ def test_process_stopped_beyond_its_lease_is_fenced(team: Team) -> None:
         code, text = bob.run(*APPLY, "--lock-timeout", "30s")
         assert code == 0, text
         first.send_signal(signal.SIGCONT)
-        fenced(team, ann, first, bob)
+        check_fenced(team, ann, first, bob)
         assert "one by bob" not in team.log
         assert len(ann.rescued) == 1  # the result of its running call
 
@@ -198,7 +198,7 @@ def test_run_after_a_force_unlock_is_fenced(team: Team) -> None:
         assert bob.run("force-unlock", bob.lock_id(), "-y")[0] == 0
         code, text = bob.run(*APPLY, "--lock-timeout", "30s")
         assert code == 0, text
-        fenced(team, ann, first, bob)
+        check_fenced(team, ann, first, bob)
 
 
 def test_later_claim_fences_the_earlier_one_without_locks(team: Team) -> None:
@@ -208,7 +208,7 @@ def test_later_claim_fences_the_earlier_one_without_locks(team: Team) -> None:
         (team.root / "log.one").touch()
         code, text = bob.run(*APPLY, "--no-lock")
         assert code == 0, text
-        fenced(team, ann, first, bob)
+        check_fenced(team, ann, first, bob)
         assert "one by bob" not in team.log
         assert len(ann.rescued) == 1
 

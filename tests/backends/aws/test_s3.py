@@ -240,7 +240,7 @@ def test_region_comes_from_the_profile(tmp_path: Path) -> None:
     assert BucketRegion(AwsAccount(found.access), found)() == "ap-south-1"
 
 
-class Bucket(AwsAccount):
+class RedirectedAccount(AwsAccount):
     """An account whose requests go to the given server."""
 
     def __init__(self, url: str) -> None:
@@ -259,13 +259,17 @@ def test_region_comes_from_the_bucket_even_if_denied(status: int) -> None:
         url,
         seen,
     ):
-        found = BucketRegion(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
+        found = BucketRegion(
+            RedirectedAccount(url), read_settings({**BASE, "region": ""}, Path("/"), {})
+        )
         assert (found(), found(), seen) == ("eu-central-1", "eu-central-1", ["HEAD /team-state"])
 
 
 def test_missing_region_error_names_its_sources() -> None:
     with canned_server(lambda *_: Answer(403)) as (url, _):
-        found = BucketRegion(Bucket(url), read_settings({**BASE, "region": ""}, Path("/"), {}))
+        found = BucketRegion(
+            RedirectedAccount(url), read_settings({**BASE, "region": ""}, Path("/"), {})
+        )
         with pytest.raises(
             StoreAccessError,
             match=r"no region specified: use option region.*AWS_REGION.*AWS_DEFAULT_REGION",
@@ -576,7 +580,7 @@ def test_bucket_and_table_are_created_once_and_private(cloud: Cloud) -> None:
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-class Amazon(AwsAccount):
+class EmulatedAmazon(AwsAccount):
     """An account whose requests to Amazon go to the emulator."""
 
     def __init__(self, cloud: Cloud) -> None:
@@ -591,7 +595,7 @@ def test_bucket_at_amazon_is_versioned(cloud: Cloud) -> None:
     settings = read_settings(
         {"bucket": "at-amazon", "key": "k", "region": "eu-west-1"}, Path("/"), {}
     )
-    made = S3Provisioner(Amazon(cloud), settings, lambda: "eu-west-1").create()
+    made = S3Provisioner(EmulatedAmazon(cloud), settings, lambda: "eu-west-1").create()
     assert made == ["bucket at-amazon in eu-west-1: public access blocked, encrypted, versioned"]
     assert (
         cloud.client("s3", cloud.endpoint).get_bucket_versioning(Bucket="at-amazon")["Status"]

@@ -18,8 +18,9 @@ class Died(BaseException):
 class FaultyDisk(Disk):
     """A disk that raises `error` at a chosen call or after a chosen number of bytes.
 
-    `before` and `after` are the number of the call, `bytes_left` is the number of bytes. The disk
-    remembers what is not synced yet, so that `cut_power` can undo it.
+    `before` and `after` are the number of a call: the error comes before or after its effect.
+    `bytes_left` is the number of bytes. The disk remembers what is not synced yet, so that
+    `cut_power` can undo it.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ LINE = b'{"record": "' + b"x" * 1500 + b'"}\n'
 BYTES = [*range(201), *range(1024, len(NEW) + 1024, 1024)]
 
 
-def prepared(directory: Path) -> str:
+def write_old_state(directory: Path) -> str:
     """Write the old state into the directory, and return its version."""
     store = LocalStore(directory)
     version = store.write("state", OLD, expect=None)
@@ -35,7 +35,7 @@ def prepared(directory: Path) -> str:
     return version
 
 
-def seen(directory: Path) -> bytes:
+def read_by_new_process(directory: Path) -> bytes:
     """Return what a new process reads and lists."""
     store = LocalStore(directory)
     found = store.read("state")
@@ -45,25 +45,25 @@ def seen(directory: Path) -> bytes:
     return found.data
 
 
-def works_again(directory: Path) -> None:
+def check_next_write(directory: Path) -> None:
     store = LocalStore(directory)
     found = store.read("state")
     assert found is not None
     store.write("state", b"later", expect=found.version)
-    assert seen(directory) == b"later"
+    assert read_by_new_process(directory) == b"later"
     assert not list(directory.glob(".state.tmp"))
     store.close()
 
 
 @pytest.mark.parametrize("count", BYTES)
 def test_crash_within_a_write_keeps_the_old_state(tmp_path: Path, count: int) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     with pytest.raises(Died):
         LocalStore(tmp_path, FaultyDisk(bytes_left=min(count, len(NEW)))).write(
             "state", NEW, expect=version
         )
-    assert seen(tmp_path) == OLD
-    works_again(tmp_path)
+    assert read_by_new_process(tmp_path) == OLD
+    check_next_write(tmp_path)
 
 
 WRITE_CALLS = ["fsync", "rename", "fsync"]  # sync the file, rename it, sync the directory
@@ -75,7 +75,7 @@ WRITE_CALLS = ["fsync", "rename", "fsync"]  # sync the file, rename it, sync the
 def test_crash_around_each_call_leaves_old_or_new_state(
     tmp_path: Path, side: str, call: int, power: str
 ) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     disk = FaultyDisk(before=call) if side == "before" else FaultyDisk(after=call)
     with pytest.raises(Died):
         LocalStore(tmp_path, disk).write("state", NEW, expect=version)
@@ -84,8 +84,8 @@ def test_crash_around_each_call_leaves_old_or_new_state(
         disk.cut_power(tmp_path, names_too=power == "goes with names")
     renamed = call == 2 or (side, call) == ("after", 1)
     undone = power == "goes with names" and (side, call) != ("after", 2)
-    assert seen(tmp_path) == (NEW if renamed and not undone else OLD)
-    works_again(tmp_path)
+    assert read_by_new_process(tmp_path) == (NEW if renamed and not undone else OLD)
+    check_next_write(tmp_path)
 
 
 def test_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
@@ -93,34 +93,34 @@ def test_finished_write_survives_a_power_cut(tmp_path: Path) -> None:
     store = LocalStore(tmp_path, disk)
     store.write("state", NEW, expect=None)
     disk.cut_power(tmp_path, names_too=True)
-    assert seen(tmp_path) == NEW
+    assert read_by_new_process(tmp_path) == NEW
 
 
 def test_finished_append_survives_a_power_cut(tmp_path: Path) -> None:
-    version, disk = prepared(tmp_path), FaultyDisk()
+    version, disk = write_old_state(tmp_path), FaultyDisk()
     LocalStore(tmp_path, disk).append("state", LINE, expect=version)
     disk.cut_power(tmp_path, names_too=True)
     assert disk.calls == ["fdatasync"]
-    assert seen(tmp_path) == OLD + LINE
+    assert read_by_new_process(tmp_path) == OLD + LINE
 
 
 @pytest.mark.parametrize("count", [*range(201), 1024, len(LINE)])
 def test_crash_within_an_append_leaves_at_most_a_torn_end(tmp_path: Path, count: int) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     with pytest.raises(Died):
         LocalStore(tmp_path, FaultyDisk(bytes_left=count)).append("state", LINE, expect=version)
-    assert seen(tmp_path) == OLD + LINE[:count]
+    assert read_by_new_process(tmp_path) == OLD + LINE[:count]
     other = LocalStore(tmp_path)
     if count:
         with pytest.raises(ConflictError):
             other.append("state", LINE, expect=version)
-    works_again(tmp_path)
+    check_next_write(tmp_path)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
 @pytest.mark.parametrize("count", [0, 1, 100, 1400])
 def test_full_disk_is_an_error_and_changes_nothing(tmp_path: Path, code: int, count: int) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     full = FaultyDisk(bytes_left=count, error=lambda: OSError(code, os.strerror(code)))
     with pytest.raises(StoreError, match=os.strerror(code)) as caught:
         LocalStore(tmp_path, full).write("state", NEW, expect=version)
@@ -132,30 +132,30 @@ def test_full_disk_is_an_error_and_changes_nothing(tmp_path: Path, code: int, co
     store = LocalStore(tmp_path, full)
     with pytest.raises(StoreError, match=os.strerror(code)):
         store.append("state", LINE, expect=version)
-    assert seen(tmp_path) == OLD
+    assert read_by_new_process(tmp_path) == OLD
     full._left = -1  # there is space again, and the same store goes on
     assert store.append("state", LINE, expect=version)
-    assert seen(tmp_path) == OLD + LINE
+    assert read_by_new_process(tmp_path) == OLD + LINE
 
 
 def test_failed_directory_sync_is_an_unknown_outcome(
     tmp_path: Path,
 ) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     with pytest.raises(StoreError, match="Input/output error"):
         LocalStore(
             tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
         ).write("state", NEW, expect=version)
-    assert seen(tmp_path) == OLD
+    assert read_by_new_process(tmp_path) == OLD
     with pytest.raises(OutcomeUnknownError, match="may not survive a power cut"):
         LocalStore(
             tmp_path, FaultyDisk(before=2, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
         ).write("state", NEW, expect=version)
-    assert seen(tmp_path) == NEW
+    assert read_by_new_process(tmp_path) == NEW
 
 
 def test_no_append_after_a_failed_sync(tmp_path: Path) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     store = LocalStore(
         tmp_path, FaultyDisk(before=0, error=lambda: OSError(errno.EIO, os.strerror(errno.EIO)))
     )
@@ -193,11 +193,11 @@ class Forbidden(Disk):
 def test_denied_write_names_the_file_and_the_user(
     tmp_path: Path, code: int, act: Callable[[LocalStore, str], object]
 ) -> None:
-    version = prepared(tmp_path)
+    version = write_old_state(tmp_path)
     with pytest.raises(StoreAccessError, match=r"state.*: .*, as user ") as caught:
         act(LocalStore(tmp_path, Forbidden(code)), version)
     assert str(tmp_path) in caught.value.message and str(tmp_path) in caught.value.hint
-    assert seen(tmp_path) == OLD
+    assert read_by_new_process(tmp_path) == OLD
 
 
 def test_denied_directory_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class S3Provisioner:
 
     def _bucket_settings(self, client: Any) -> Sequence[tuple[str, Callable[..., Any]]]:
         """Return the settings that protect a state, each with the call that applies it."""
-        # Two settings are for Amazon only. Other servers may ignore conditions in a versioned bucket
+        # Two settings are for Amazon. Other servers may ignore conditions in a versioned bucket
         # (Ceph 16 does), so the bucket is not versioned there. Ceph 16 refuses every write if
         # public ACLs are blocked, so there they are ignored, but not blocked.
         kms, amazon = self._settings.kms_key, self._settings.is_amazon

@@ -37,7 +37,7 @@ from engine.secrets.redaction import Redactor
 from engine.values import UnknownValueError, Value
 
 T = TypeVar("T")
-Operation: TypeAlias = tuple[str, str, str]
+LoggedCall: TypeAlias = tuple[str, str, str]
 """The called object, the method and its subject: `("store", "read", "devstream.state")`."""
 
 LEVELS: Final[Mapping[str, int]] = {
@@ -68,7 +68,7 @@ class DebugLog:
         # and pass records on to handlers that redact nothing.
         self._logger = logging.Logger("dtm", level)
         self._logger.addHandler(_LineHandler(write, self._clean))
-        self._failures: dict[Operation, int] = {}
+        self._failures: dict[LoggedCall, int] = {}
 
     def learn(self, value: Value) -> None:
         """Redact this value from now on: a credential that no option of a tool holds."""
@@ -87,7 +87,7 @@ class DebugLog:
 
     def timed(
         self,
-        operation: Operation,
+        operation: LoggedCall,
         call: Callable[[], T],
         outcome: Callable[[T], str],
         level: int = logging.DEBUG,
@@ -139,7 +139,7 @@ class DebugLog:
             self._logger.log(LEVELS.get(event.level, logging.INFO), "notice %s", text)
 
     def _ended(
-        self, level: int, operation: Operation, started: float, outcome: Callable[[], str]
+        self, level: int, operation: LoggedCall, started: float, outcome: Callable[[], str]
     ) -> None:
         elapsed = (time.perf_counter() - started) * 1000
         failures = self._failures.pop(operation, 0)

@@ -50,14 +50,14 @@ class InitFinished(msgspec.Struct, frozen=True):
     """Every check passed."""
 
 
-Step: TypeAlias = (
+InitStep: TypeAlias = (
     ConfigRead | CreationStep | Reading | LockChoice | ProbeSkipped | Probe | InitFinished
 )
 
 
 def initialize(
     workspace: Workspace, *, confirm: Callable[[], bool] | None = None
-) -> Iterator[Step]:
+) -> Iterator[InitStep]:
     """Check one thing after the other and yield each result.
 
     The last result is InitFinished, unless an error is raised. With `confirm`, a bucket, table or
@@ -84,7 +84,7 @@ def initialize(
 
 def _create_missing(
     workspace: Workspace, confirm: Callable[[], bool]
-) -> Generator[Step, None, bool]:
+) -> Generator[InitStep, None, bool]:
     """Create what is missing. Return False if the user declined."""
     found = open_provisioner(workspace.place, workspace.base_dir)
     if found is None:
@@ -100,7 +100,7 @@ def _create_missing(
     return True
 
 
-def _check_store(workspace: Workspace, known: Probe | None) -> Iterator[Step]:
+def _check_store(workspace: Workspace, known: Probe | None) -> Iterator[InitStep]:
     """Yield what the store guarantees, as recorded in the state or else tested now.
 
     Raises StoreError if the store cannot protect a state.

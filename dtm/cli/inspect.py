@@ -29,7 +29,7 @@ from engine.errors import (
 )
 
 if TYPE_CHECKING:
-    from dtm.app.initialize import CreationStep, ProbeSkipped, Step
+    from dtm.app.initialize import CreationStep, InitStep, ProbeSkipped
     from engine.log.probe import Probe
     from engine.session.reading import Reading
 
@@ -56,7 +56,7 @@ def init(context: Context, create: bool, yes: bool) -> None:
         _show_step(context, step)
 
 
-def _show_step(context: Context, step: Step) -> None:
+def _show_step(context: Context, step: InitStep) -> None:
     from dtm.app import initialize as steps
     from dtm.app.locks import LockChoice
     from engine.session.reading import Reading

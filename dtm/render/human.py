@@ -33,7 +33,7 @@ DIFFERENCE_MARKS: Final[dict[str, tuple[str, Style]]] = {
     "changed": ("~", "update"),
 }
 
-Message: TypeAlias = tuple[Level, Sequence[Line]]
+StyledMessage: TypeAlias = tuple[Level, Sequence[Line]]
 """A level, and the lines of the message. Lines after the first belong below it."""
 
 
@@ -51,7 +51,7 @@ class HumanRenderer(ABC):
         """Print data to stdout."""
 
     @abstractmethod
-    def _log(self, *messages: Message) -> None:
+    def _log(self, *messages: StyledMessage) -> None:
         """Write messages to stderr, in one call where possible."""
 
     def plan(self, plan: Plan, *, operation: Operation = "plan", nothing: str = "") -> None:
@@ -133,7 +133,7 @@ class HumanRenderer(ABC):
         self.screen.err.flush()
 
     def _say(self, *said: LogLine) -> None:
-        messages: list[Message] = [
+        messages: list[StyledMessage] = [
             (each.level, self._lines(each)) for each in said if self.screen.shows(each.level)
         ]
         self._log(*messages)

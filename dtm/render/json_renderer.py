@@ -184,7 +184,7 @@ class JsonRenderer:
             if self._is_first:
                 self._is_first = False
                 now, message = self._now(), f"dtm {__version__}"
-                lines = (types.Version(timestamp=now, message=message, dtm=__version__), *lines)
+                lines = (types.VersionLine(timestamp=now, message=message, dtm=__version__), *lines)
             self.screen.out.write("".join([self._encode(each) for each in lines]))
             # A program that follows the run must not wait for a full buffer.
             self.screen.out.flush()

@@ -36,7 +36,7 @@ class JsonLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
     message: str
 
 
-class Version(JsonLine, frozen=True, tag="version"):
+class VersionLine(JsonLine, frozen=True, tag="version"):
     """The first line of every stream.
 
     `format` is raised when a line changes in a way that breaks readers.
@@ -209,7 +209,7 @@ class Data(JsonLine, frozen=True, tag="data"):
 
 
 AnyLine: TypeAlias = (
-    Version
+    VersionLine
     | PlannedChange
     | ChangeSummary
     | ApplyStarted

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from dtm.render.human import HumanRenderer, Message
+from dtm.render.human import HumanRenderer, StyledMessage
 from dtm.render.screen import Screen
 from dtm.render.text import Level, Line
 
@@ -34,7 +34,7 @@ class PlainRenderer(HumanRenderer):
         self.screen.out.write(self.screen.clean("".join([f"{each.text}\n" for each in lines])))
         self.screen.out.flush()  # so that a failed write stops the command now
 
-    def _log(self, *messages: Message) -> None:
+    def _log(self, *messages: StyledMessage) -> None:
         date, text = self._date(), list[str]()
         for level, (first, *rest) in messages:
             text += (f"{date} {MARKS[level]}  {first.text}\n", *(f"{each.text}\n" for each in rest))

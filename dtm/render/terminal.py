@@ -15,7 +15,7 @@ from rich.theme import Theme
 
 from dtm.render import sentences
 from dtm.render.events import describe_event
-from dtm.render.human import HumanRenderer, Message
+from dtm.render.human import HumanRenderer, StyledMessage
 from dtm.render.live import LiveTable, RunProgress
 from dtm.render.screen import Screen
 from dtm.render.text import Level, Line, Span, cells, duration, line, wrap
@@ -131,7 +131,7 @@ class TerminalRenderer(HumanRenderer):
     def _print(self, lines: Iterable[Line]) -> None:
         self.out.print(Segments(list(self._segments(self.out, lines))), end="")
 
-    def _log(self, *messages: Message) -> None:
+    def _log(self, *messages: StyledMessage) -> None:
         with self._lock:
             for level, (first, *rest) in messages:
                 marked = Line(0, (Span(f"{MARKS[level]} ", level), *first.spans), hang=2)

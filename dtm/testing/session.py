@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dtm.testing import session_crash, session_rules
-from dtm.testing.session_support import SESSION_CASES, Case, Client, Connect
+from dtm.testing.session_support import SESSION_CASES, Client, Connect, SessionCase
 
-__all__ = ["SESSION_CASES", "Case", "Client", "Connect", "session_contract"]
+__all__ = ["SESSION_CASES", "Client", "Connect", "SessionCase", "session_contract"]
 
 PARTS = (session_rules, session_crash)
 """The modules whose import fills SESSION_CASES."""

@@ -48,14 +48,14 @@ class Client(msgspec.Struct, frozen=True):
 
 Connect: TypeAlias = Callable[[], Client]
 """A function that connects one more process to the same place."""
-Case: TypeAlias = Callable[[Connect], None]
-SESSION_CASES: dict[str, Case] = {}
+SessionCase: TypeAlias = Callable[[Connect], None]
+SESSION_CASES: dict[str, SessionCase] = {}
 
 
-def session_case(name: str) -> Callable[[Case], Case]:
+def session_case(name: str) -> Callable[[SessionCase], SessionCase]:
     """Register a function as the case with this name."""
 
-    def register(found: Case) -> Case:
+    def register(found: SessionCase) -> SessionCase:
         SESSION_CASES[name] = found
         return found
 

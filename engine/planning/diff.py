@@ -60,10 +60,10 @@ def diff(
     )
 
 
-Difference: TypeAlias = "tuple[ValuePath, Value, Value]"
+ValueDifference: TypeAlias = "tuple[ValuePath, Value, Value]"
 
 
-def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
+def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[ValueDifference]:
     if is_equal(old, new):
         return
     if isinstance(old, dict) and isinstance(new, dict):
@@ -75,7 +75,7 @@ def _walk(old: Value, new: Value, path: ValuePath) -> Iterator[Difference]:
         yield path, old, new
 
 
-def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[Difference]:
+def _walk_lists(old: list[Value], new: list[Value], path: ValuePath) -> Iterator[ValueDifference]:
     """Skip the equal items at both ends of the lists, pair the rest and walk each pair."""
     # Usually only one item has changed. Then few items are left. They often need no alignment.
     start = _common_prefix_length(old, new)

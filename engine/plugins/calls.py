@@ -45,7 +45,7 @@ from engine.values import (
     map_leaves,
 )
 
-SecretLookup: TypeAlias = Callable[[str], "Value | None"]
+SecretEvaluator: TypeAlias = Callable[[str], "Value | None"]
 """A function that returns the value at a secret's source (`env TOKEN`, `var token`), or None."""
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Operations(msgspec.Struct, frozen=True):
 
     providers: Mapping[str, AnyProvider]
     base_dir: Path
-    recall: SecretLookup
+    recall: SecretEvaluator
     redactor: Redactor = msgspec.field(default_factory=Redactor)
     observe: Observer = call_unobserved
 

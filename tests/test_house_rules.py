@@ -193,9 +193,12 @@ def test_class_names_are_unique() -> None:
         if not node.name.startswith("_"):
             places.setdefault(node.name, []).append(where)
     for path in SOURCES:
-        for node in parsed(path)[0].body:
-            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
-                name = ast.unparse(node.target)
+        for statement in parsed(path)[0].body:
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and ast.unparse(statement.annotation) == "TypeAlias"
+            ):
+                name = ast.unparse(statement.target)
                 places.setdefault(name, []).append(f"{path.relative_to(ROOT)} {name}")
     found = {
         name: where for name, where in places.items() if len(where) > 1 and not name.startswith("_")

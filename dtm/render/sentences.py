@@ -166,6 +166,9 @@ def planned(change: Change) -> str:
             return f"renamed from {change.previous}, no resource will change"
         case Action.FORGET:
             return "will be removed from the state, no resource will be deleted"
+        case Action.RECOVER if change.live is None:
+            # An apply refuses this plan: only the user can find out what has happened.
+            return "must be resolved: an earlier run was interrupted"
         case Action.UPDATE if change.reason is Reason.DRIFTED:
             return "changed outside dtm, will be restored"
         case Action.CREATE if change.reason is Reason.VANISHED:

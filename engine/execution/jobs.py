@@ -243,7 +243,7 @@ class JobBuilder:
             for change in self.changes.values()
             if change.action is Action.RECOVER and change.live is None
         ]
-        problems = [Problem(str(change.address), change.note) for change in undecided]
+        problems = [_unresolved(change) for change in undecided]
         problems += self.missing()
         if problems:
             raise PlanError(tuple(problems))
@@ -335,3 +335,12 @@ def record_outputs(jobs: JobBuilder, session: Session) -> dict[str, DtmError]:
             values[name] = recorded[name]
     session.set_outputs(values)
     return problems
+
+
+def _unresolved(change: Change) -> Problem:
+    """Return the problem of an operation with an unknown outcome; the plan explains the choices."""
+    return Problem(
+        str(change.address),
+        "the outcome of an interrupted operation is unknown",
+        f"add one of the --resolve {change.address.dotted}=... options that the plan lists",
+    )

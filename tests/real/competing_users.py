@@ -29,7 +29,7 @@ SCRIPT = 'echo "$DTM_ADDRESS {verb} $DTM_TOKEN" >> {log}'
 TOOL = """- name: command
   instanceID: t{number}
   dependsOn: [{depends}]
-  options: {{create: '{create}', update: '{update}', delete: '{delete}', env: {{WISH: "{wish}"}}}}
+  options: {{create: '{create}', update: '{update}', delete: '{delete}', env: {{USER: "{wanted}"}}}}
 """
 """Without `read`: a tool whose record is lost is created again, and effects.log shows that."""
 

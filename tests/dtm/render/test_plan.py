@@ -46,7 +46,7 @@ def test_picture_loads_nothing_from_the_network() -> None:
         (Action.DELETE, Reason.REQUESTED, "will be deleted"),
         (Action.DELETE, Reason.INTERRUPTED, "will be deleted: an earlier run was interrupted"),
         (Action.DELETE, Reason.FAILED, "will be deleted: the last attempt failed"),
-        (Action.RECOVER, Reason.INTERRUPTED, "will be recovered: an earlier run was interrupted"),
+        (Action.RECOVER, Reason.INTERRUPTED, "must be resolved: an earlier run was interrupted"),
         (Action.MOVE, Reason.RENAMED, "renamed from data/b, no resource will change"),
         (
             Action.FORGET,
@@ -61,6 +61,13 @@ def test_change_sentence(kind: Kind, action: Action, reason: Reason, sentence: s
     change = Change(DATA, action, reason, previous=Address("data", "b"))
     shown.renderer.plan(Plan(BASE, "", (change,)))
     assert f" data/a  {sentence}\n" in shown.out
+
+
+def test_live_resource_of_an_interrupted_tool_is_recovered() -> None:
+    shown = Shown("plain")
+    change = Change(DATA, Action.RECOVER, Reason.INTERRUPTED, live=Resource("x"))
+    shown.renderer.plan(Plan(BASE, "", (change,)))
+    assert "data/a  will be recovered: an earlier run was interrupted\n" in shown.out
 
 
 @pytest.mark.parametrize(

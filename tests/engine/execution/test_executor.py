@@ -535,8 +535,9 @@ def test_an_unknown_outcome_must_be_resolved_before_any_change() -> None:
     bench, wanted = Bench(), config(tool("blind.a"), tool("b"))
     bench.system.faults = {"after create a": failing(UNKNOWN_OUTCOME)}
     assert apply(bench, config(tool("blind.a"))).failed == (at("blind.a"),)
-    with pytest.raises(PlanError, match=r"--resolve blind\.a=adopt:ID"):
+    with pytest.raises(PlanError, match=r"blind/a: the outcome .* is unknown") as caught:
         apply(bench, wanted)
+    assert "--resolve blind.a=" in caught.value.problems[0].hint
     assert bench.system.effects == ["a"]
     words = {at("blind.a"): Resolution(ResolutionKind.ADOPT, "a")}
     assert apply(bench, wanted, resolutions=words).done == {Action.RECOVER: 1, Action.CREATE: 1}

@@ -21,7 +21,7 @@ MAX_LEASE = 86400.0
 
 
 def format_timestamp(at: datetime) -> str:
-    """Format a time as RFC 3339 in UTC with microseconds and `Z`; Terraform reads no other form."""
+    """Format a time as RFC 3339, which Terraform reads: in UTC, with microseconds and `Z`."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

@@ -189,11 +189,9 @@ class ProcessLocker(Locker, Protocol):
     """
 
     def dead_holder(self, key: str) -> LockInfo | None:
-        """Return the holder, ended without a release, whose record the last acquisition replaced.
+        """Return the previous holder if its process ended without releasing the lock, else None.
 
-        Return None if there was no such record.
-
-        Sends no request and raises nothing.
+        The last acquisition replaced that holder's record. Sends no request and raises nothing.
 
             mine = locker.put("devstream.state", info, expect=None)
             ended = locker.dead_holder("devstream.state")

@@ -111,7 +111,7 @@ class JobBuilder:
         self._memory = SecretRecall.of(self._operations, state)
 
     def lookup(self, address: Address) -> Attributes | Unknown | None:
-        """Return the real outputs of a tool: UNKNOWN until it is done, None without a change."""
+        """Return the real outputs of a tool: UNKNOWN until it is done, None if not in the plan."""
         if address not in self.outputs:
             change = self.changes.get(address)
             if change is None:
@@ -134,7 +134,7 @@ class JobBuilder:
         options = self._operations.resolve_options(spec, self.lookup)
         if has_unknown(options):
             return change
-        # The plan could not check this name, because it was not known yet.
+        # The plan could not check the identity, because it was not known yet.
         self._operations.refuse_secret_identity(change.address, options)
         entry = self._recorded(change.address)
         if change.action is Action.CREATE or entry is None or entry.resource is None:

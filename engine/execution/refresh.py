@@ -1,4 +1,4 @@
-"""Refresh: read what is live, one `read` for each tool, in parallel.
+"""Refresh: read what is live, several tools in parallel.
 
 Besides the executor this is the only part of dtm that calls live systems.
 """
@@ -64,7 +64,7 @@ def read(
     new: bool = True,
     settings: RunSettings | None = None,
 ) -> LiveResources:
-    """Read every recorded tool once, and (`new`) every new one whose identity is known already.
+    """Read every recorded tool, and (`new`) every new one whose identity is known already.
 
     Raises nothing: all failures are in the result. Calls that exceed their deadline are given up.
     """
@@ -79,7 +79,7 @@ def read(
 
 
 class _RequestCollector:
-    """The collector of reads: `found` are those to make, `failed` the tools that have none."""
+    """The collector of reads: `found` are those to make, `failed` the errors that prevent one."""
 
     def __init__(self, state: State, operations: Operations, resolutions: Resolutions) -> None:
         self.found: list[ReadRequest] = []

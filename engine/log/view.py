@@ -1,7 +1,7 @@
 """Consistent reads of a state, without a lock.
 
 They are safe because a separate head is never deleted and no two heads are equal: a version seen
-once never comes back. StoredObject and head are tied by the random ID of the snapshot, not by its
+once never comes back. Snapshot and head are tied by the random ID of the snapshot, not by its
 serial.
 
 A state file that contains a log has an inline log; every other one has a separate log or none. A

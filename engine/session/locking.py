@@ -339,8 +339,9 @@ class _LockWait(msgspec.Struct):
         if rest <= 0:
             raise _refusal(holder, self.waited())
         self._report(holder, expires_in, COUNTDOWN_INTERVAL if looks_dead else WAITING_INTERVAL)
-        # A fifth of the time waited so far: the wait is then at most a fifth longer than the holder
-        # needs. The random factor keeps many waiting clients from asking at the same time.
+        # A fifth of the time waited so far: a long wait then sends few requests and ends soon after
+        # the lock is free. The random factor keeps many waiting clients from asking at the same
+        # time.
         step = min(max(waited / 5, FIRST_PAUSE), LONGEST_PAUSE)
         step *= self.environment.rng.uniform(0.5, 1.5)
         return min(step, rest, expires_in or step)

@@ -8,7 +8,7 @@ Terms:
 
 Invariants:
 
-- The bytes depend only on the content, so that equal bytes mean an equal state.
+- The bytes depend only on the content, so that equal states have equal bytes.
 - A state file with any invalid part is refused as a whole; the error has the place of that part.
 - A form never contains a `Secret` or an `Unknown`.
 - A state file in a newer format is refused with the version of dtm that wrote it.

@@ -93,7 +93,7 @@ def _parse_tool(key: str, raw: object, where: str) -> ToolForm:
 
 
 def _escape_keys(value: Any) -> Any:
-    """Escape keys that start with `$`: DevStream has no secrets, so that they are plain text."""
+    """Escape inner keys such as `$secret`: DevStream has no secrets, so they are plain text."""
     return (
         {k: encode_value(v) for k, v in cast("dict[str, Any]", value).items()}
         if isinstance(value, dict)

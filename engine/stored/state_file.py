@@ -1,4 +1,4 @@
-"""The state file: JSON with sorted keys and indentation, so that equal bytes mean an equal state.
+"""The state file: JSON with sorted keys and indentation, so that equal states have equal bytes.
 
 State files of DevStream (YAML) can be read as well.
 

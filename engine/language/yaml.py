@@ -61,7 +61,7 @@ class ParsedFile(msgspec.Struct, eq=False, dict=True):
     def at(self, document: int, path: ValuePath, *, key: bool = False) -> str:
         """Return `file:line:column` of a value, or of its key.
 
-        A value without a place of its own, such as a merged one, has that of the value around it.
+        A value that the file lacks, such as a missing key, has the place of the value around it.
         """
         # Parsing again is cheaper than keeping the nodes of every file for a message that is rare.
         if not self._roots:

@@ -40,8 +40,9 @@ that it cannot look up the resource.
     no     | another begun        | no identity        | delete by the recorded ID (interrupted)
 
 With `--resolve ADDR=adopt:ID`, dtm reads the resource with this ID and decides as if it were found.
-With `retry` it creates or replaces the resource. With `forget` it creates the resource (new), or
-forgets the tool if the configuration no longer has it.
+With `retry` it creates or replaces the resource, or deletes it if the configuration no longer has
+the tool. With `forget` it creates the resource (new), or forgets the tool if the configuration no
+longer has it.
 
 An option that is not known before the apply counts as changed. `execution.jobs` decides that change
 again when the real value is known.

@@ -201,7 +201,8 @@ def _selected(state: State, selection: Selection) -> list[Address]:
 class _Planning:
     """One run of the planner.
 
-    `outputs_of` holds the outputs that references to a tool see; UNKNOWN until the apply.
+    `outputs_of` holds the outputs that references to a tool see; UNKNOWN if only the apply will
+    know them.
     """
 
     def __init__(

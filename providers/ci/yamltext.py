@@ -24,7 +24,7 @@ WIDTH = 110
 
 
 class Commented(msgspec.Struct, frozen=True):
-    """A value with a comment. The comment follows a short scalar, and precedes any other value."""
+    """A value with a comment, which ends the line of a short value or precedes a longer one."""
 
     comment: str
     value: Node

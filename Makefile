@@ -17,7 +17,7 @@ demo: $(VENV)/.run ## Set up, then create, change, break, repair and destroy a c
 test: $(VENV)/.test ## Set up, then run the tests
 	@$(BIN)/python -m pytest -q -n 2 -m "not long" --ignore=tests/real
 
-test-long: $(VENV)/.test ## Long tests: every kill point, 500 random histories, 10,000 random schedules, five planted bugs, CI commands
+test-long: $(VENV)/.check ## Long tests: every kill point, 500 random histories, 10,000 random schedules, five planted bugs, CI commands
 	@DTM_CRASH_STEP=1 DTM_CRASH_MOMENTS=100 DTM_EXAMPLES=500 DTM_SCHEDULES=10000 DTM_GROUP_RECORDS=1000 \
 	$(BIN)/python -m pytest -q -s --timeout=1800 tests/promises/crash tests/promises/test_properties.py tests/promises/test_model.py \
 	tests/engine/log/test_group_commit.py

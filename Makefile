@@ -32,7 +32,7 @@ check: $(VENV)/.check ## Check format, lint, types, import contracts, prose, gen
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/prose.py
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	sh tests/wheel_smoke.sh $(BIN)/python
 
 bench: $(VENV)/.test ## Print figures, and ratios against terraform where it is on the PATH
@@ -42,7 +42,7 @@ bench: $(VENV)/.test ## Print figures, and ratios against terraform where it is 
 
 docs: $(VENV)/.check ## Write the generated pages and build the site into site/
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test-real: $(VENV)/.test ## Test contracts, crashes, faults and locks on real Ceph RGW, DynamoDB Local, Kubernetes and terraform
 	@$(BIN)/python -m tests.servers $(REAL)

@@ -118,7 +118,7 @@ Offer = tuple[str, str, str]
 class _Registry:
     """Built-in names, and names that other packages offer.
 
-    `offers` returns the latter. It is called at most once, when a name is not built in.
+    `offers` returns the latter. It is called at most once, and not to look up a built-in name.
     """
 
     kind: str

@@ -56,7 +56,7 @@ def refuse_empty(workspace: Workspace) -> None:
             workspace.emit(
                 Notice(
                     "warning",
-                    f"cannot read {url}, the state that this config used last: {error.message}",
+                    f"cannot read {url}, which may be the state of this config: {error.message}",
                     error.hint,
                 )
             )

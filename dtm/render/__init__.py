@@ -18,7 +18,7 @@ Invariants:
 - A method raises only if a stream cannot be written.
 - Events come from several threads, so a renderer has a lock.
 
-    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.clean))
+    renderer = make_renderer("plain", Screen(sys.stdout, sys.stderr, redactor.redact))
     renderer.notice("info", "Apply started.")
     renderer.close()
 """

@@ -84,7 +84,8 @@ class TerminalRenderer(HumanRenderer):
         self._progress = RunProgress(screen.clock, screen.clean)
         # One item per message. Threads add items while they hold the lock of this renderer. The
         # thread of rich holds the lock of rich and removes items without the lock of this renderer:
-        # a thread with that lock may be waiting for the lock of rich, and both would wait forever.
+        # if it waited for that lock while the thread with that lock waited for the lock of rich,
+        # both would wait forever.
         self._waiting: deque[list[Segment]] = deque()
         self._live: LiveTable | None = None
 

@@ -175,7 +175,10 @@ def _push(connect: Connect) -> None:
 
 
 def _push_refused(client: Client, first: State, second: State) -> None:
-    """Push states that `second`, the current state, must refuse, and `second` itself: no change."""
+    """Push states that are refused while `second` is the current one.
+
+    A push of `second` itself changes nothing.
+    """
     assert "older" in expect_error(lambda: _pushed(client, first), StateError).message
     assert _pushed(client, second) == "" and read_current(client).snapshot_id == second.snapshot_id
     other = second.with_entry(entry("c"))

@@ -45,7 +45,7 @@ HEAD = """\
 |---|---|
 | 0 | done, or nothing to do |
 | 1 | an error, or wrong arguments |
-| 2 | changes or drift, for `plan --detailed-exitcode`, `drift` and other commands that say so |
+| 2 | changes or drift, for `plan --detailed-exitcode` and `drift` |
 | 3 | another session holds the lock |
 | 130 | interrupted |
 

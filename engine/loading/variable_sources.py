@@ -31,7 +31,7 @@ from engine.options.fields import fold_name
 from engine.suggestions import suggest
 from engine.values import UNKNOWN, Attributes, Value, reveal
 
-_USED: Final = re.compile(rf"\[\[ *\.?({NAME})")
+_USED: Final = re.compile(rf"\[\[ *\.?(?!env +[\w\"'])({NAME})")  # not `[[ env NAME ]]`
 
 
 def bind_variables(

@@ -198,6 +198,14 @@ def test_strongest_source_wins(tmp_path: Path) -> None:
     }
 
 
+def test_env_in_an_expression_is_not_a_variable(tmp_path: Path) -> None:
+    tool = TOOL.replace("[[ x ]]", "[[ x ]] [[ env HOME ]]")
+    files = {"config.yaml": f"vars: {{x: y}}\n{tool}"}
+    assert "env HOME" in files["config.yaml"]
+    with pytest.raises(ConfigError, match='the configuration has no variable "env"'):
+        loaded(tmp_path, files, env={"HOME": "/home/me"}, variables=(("env", "a"),))
+
+
 @pytest.mark.parametrize(
     ("declaration", "text", "value"),
     [

@@ -164,7 +164,7 @@ def _comments(source: str) -> Iterator[tuple[int, str]]:
 def _texts(tree: ast.Module, *, tests: bool) -> Iterator[tuple[int, str]]:
     """Yield string literals with more than one word; the parts of an f-string as one text.
 
-    In tests only docstrings and reasons of assertions count: other literals are data.
+    In tests only docstrings count: other literals are data.
     """
     if tests:
         for node in _docstrings(tree):

@@ -7,6 +7,7 @@ becomes one of four kinds: access denied (StoreAccessError), certainly without e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
@@ -301,7 +302,11 @@ def _reason_of(error: Any) -> str:
     system = cause.__cause__
     if isinstance(system, OSError) and system.strerror:
         return system.strerror
-    return "timed out" if "Timeout" in type(error).__name__ else str(cause).rpartition(": ")[2]
+    if "Timeout" in type(error).__name__:
+        return "timed out"
+    # The SDK nests the reprs of its causes; the innermost text is the reason.
+    text = str(cause).rpartition(": ")[2].rstrip("\"')>")
+    return re.sub(r"^\[Errno \d+\] ", "", text)
 
 
 def _no_answer_error(text: str, request: AwsRequest) -> DtmError:

@@ -268,7 +268,7 @@ def test_denied_request_names_permission_and_user(dtm: Runner, forbidding: str) 
 def test_unreachable_endpoint_is_one_error_line(dtm: Runner) -> None:
     use_endpoint(dtm, "http://127.0.0.1:1")
     output = dtm("plan", code=1)
-    assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused" in output
+    assert "s3://b/k: cannot connect to http://127.0.0.1:1: Connection refused\n" in output
     assert "to create" not in output
 
 

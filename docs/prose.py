@@ -66,6 +66,9 @@ EXEMPT: Final = {
     "tests/test_prose.py": "it holds the planted sentences",
     "docs/decisions/0065-plain-english.md": "it quotes the sentences that were rewritten",
 }
+TEXTS: Final = (".py", ".md", ".md.tmpl", ".sh", ".yaml", ".toml", "Makefile")
+"""Endings of the paths that are checked."""
+
 SKIPPED: Final = re.compile(r"templates/|^fixtures/.*\.yaml$")
 """Templates for users' repositories, and configurations with mistakes."""
 
@@ -219,7 +222,7 @@ def check_file(path: str, source: str) -> Iterator[Finding]:
     """Yield every problem of a file, by what kind of file it is."""
     if path in EXEMPT:
         return
-    if path.endswith(".md"):
+    if path.endswith((".md", ".md.tmpl")):
         yield from check_markdown(source)
     elif path.endswith(".py"):
         shipped = path.startswith(PACKAGES) and not path.startswith(MESSAGES_EXEMPT)
@@ -239,7 +242,7 @@ def files() -> Iterator[str]:
         check=True,
     )
     for path in sorted(listed.stdout.split()):
-        if not SKIPPED.search(path) and path.endswith((".py", ".md", ".sh", ".yaml", ".toml")):
+        if not SKIPPED.search(path) and path.endswith(TEXTS):
             yield path
 
 
